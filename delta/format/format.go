@@ -1,0 +1,73 @@
+// Package format finds the tensors inside model files. A parser only finds byte
+// ranges: it never decides how bytes are stored and never executes anything, and
+// what it cannot parse is an opaque file. A wrong or failed parse costs ratio,
+// never bytes, since whoever stores the file stores every byte between the ranges too.
+//
+// Every parser is bounded in memory and time whatever the file says, and never panics.
+package format
+
+import (
+	"errors"
+	"io"
+
+	"coral/delta/format/dtype"
+)
+
+// Format names as they appear in manifests, `coral show` and user.coral.format.
+const (
+	Opaque      = "opaque"
+	Safetensors = "safetensors"
+	TorchZip    = "torch-zip"
+	TorchLegacy = "torch-legacy"
+	NPY         = "npy"
+	NPZ         = "npz"
+	GGUF        = "gguf"
+)
+
+// Limits on what one file may describe.
+const (
+	MaxTensors   = 1 << 20   // tensors and payloads of one file
+	MaxHeader    = 100 << 20 // bytes of a header or pickle that is parsed
+	MaxNameBytes = 4096
+	MaxDims      = 64
+)
+
+// ErrUnknown is returned by a parser whose magic does not match, and by Parse when
+// no parser knows the file.
+var ErrUnknown = errors.New("unknown file format")
+
+// Payload is a byte range that holds the elements of one storage: the unit that is
+// deduplicated and delta-coded. Payloads of a Layout are sorted by Offset, do not
+// overlap, are not empty and lie inside the file.
+type Payload struct {
+	Offset int64
+	Length int64
+	DType  dtype.Kind
+	Name   string // stable name across checkpoints: finds the base in the parent and in sibling files
+}
+
+// Tensor describes one named tensor for people and views. Several tensors may share
+// bytes of one Payload (tied weights, views).
+type Tensor struct {
+	Name   string
+	DType  dtype.Kind
+	Shape  []int64 // outermost first; nil or empty for a 0-d tensor
+	Offset int64   // of the first element in the file
+	Length int64   // bytes from Offset to the end of the last element
+	Stride []int64 // in elements; nil when contiguous
+}
+
+// Layout is what a parser found.
+type Layout struct {
+	Format   string
+	Payloads []Payload
+	Tensors  []Tensor // in file order
+}
+
+// Parser recognises and cuts one kind of file. Parse returns ErrUnknown quickly
+// (after a few small reads) when the file is of another kind, and any other error when the
+// file looks like this kind but is damaged. r may be read concurrently with nothing.
+type Parser interface {
+	Name() string
+	Parse(r io.ReaderAt, size int64) (*Layout, error)
+}
