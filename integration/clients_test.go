@@ -1,0 +1,108 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"coral/integration/mounttest"
+)
+
+// TestPythonClients saves and loads with torch, safetensors, numpy and transformers through the mount,
+// then again from the commit, after a remount, from two processes at once.
+func TestPythonClients(t *testing.T) {
+	py := mounttest.Python(t)
+	script := filepath.Join(mounttest.Root(), "integration", "python", "clients.py")
+	r := mounttest.Mounted(t)
+	ref := filepath.Join(t.TempDir(), "ref.json")
+	mounttest.Exec(t, py, script, "save", r.Live("run"), ref)
+	id := r.Snapshot("clients")
+	mounttest.Exec(t, py, script, "load", r.Commit(id, "run"), ref)
+	r.Coral("fsck", "--full")
+	r.Coral("cache", "drop")
+	r.Unmount()
+	r.Mount()
+	var wg sync.WaitGroup
+	outs := make([]string, 2)
+	errs := make([]error, 2)
+	for i, dir := range []string{r.Commit(id, "run"), r.Live("run")} {
+		wg.Go(func() {
+			cmd := exec.Command(py, script, "load", dir, ref)
+			cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1")
+			out, err := cmd.CombinedOutput()
+			outs[i], errs[i] = string(out), err
+		})
+	}
+	wg.Wait()
+	for i := range errs {
+		if errs[i] != nil {
+			t.Errorf("process %d: %v\n%s", i, errs[i], outs[i])
+		}
+	}
+	var s struct {
+		Formats string
+		Saved   float64 `json:"saved_ratio"`
+	}
+	r.JSON(&s, "stats")
+	t.Logf("saved ratio of the clients' files: %.3f", s.Saved)
+}
+
+// TestCopyTools brings a tree in with cp -a, rsync and tar, and takes it out of a commit with the same.
+func TestCopyTools(t *testing.T) {
+	src := t.TempDir()
+	for name, data := range map[string][]byte{"a.bin": noise(1, 700_001), "d/b": noise(2, 10), "d/empty": nil, "d/e/deep": noise(3, 65536)} {
+		p := filepath.Join(src, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, data, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("d/b", filepath.Join(src, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(src, "a.bin"), filepath.Join(src, "d", "hard")); err != nil {
+		t.Fatal(err)
+	}
+	r := mounttest.Mounted(t)
+	mounttest.Exec(t, "cp", "-a", src, r.Live("cp"))
+	mounttest.Exec(t, rsync(t), "-aH", src+"/", r.Live("rsync")+"/")
+	if err := os.Mkdir(r.Live("tar"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mounttest.Exec(t, "sh", "-c", "tar -C "+src+" -cf - . | tar -C "+r.Live("tar")+" -xpf -")
+	id := r.Snapshot("tools")
+	r.Unmount()
+	r.Mount()
+	for _, d := range []string{"cp", "rsync", "tar"} {
+		mounttest.Exec(t, "diff", "-r", "--no-dereference", src, r.Live(d))
+		mounttest.Exec(t, "diff", "-r", "--no-dereference", src, r.Commit(id, d))
+		out := mounttest.Exec(t, rsync(t), "-ainc", src+"/", r.Live(d)+"/")
+		if out != "" {
+			t.Errorf("rsync sees differences in %s after a remount: %s", d, out)
+		}
+		back := filepath.Join(t.TempDir(), "back")
+		mounttest.Exec(t, "cp", "-a", r.Commit(id, d), back)
+		mounttest.Exec(t, "diff", "-r", "--no-dereference", src, back)
+	}
+	out := mounttest.Exec(t, "stat", "-c", "%h %i", r.Live("cp/a.bin"), r.Live("cp/d/hard"))
+	if lines := splitLines(out); len(lines) != 2 || lines[0] != lines[1] || lines[0][0] != '2' {
+		t.Errorf("hard links after a remount: %q", out)
+	}
+}
+
+// rsync finds rsync on the system or where `make tools` put it.
+func rsync(t *testing.T) string {
+	t.Helper()
+	if p, err := exec.LookPath("rsync"); err == nil {
+		return p
+	}
+	p := filepath.Join(mounttest.Root(), ".cache", "tools", "rsync")
+	if _, err := os.Stat(p); err != nil {
+		t.Fatalf("no rsync: run `make tools`, or install it")
+	}
+	return p
+}
