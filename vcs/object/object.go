@@ -1,17 +1,19 @@
 // Package object holds the immutable objects of a repository (manifest, tree, commit, tag), their one
 // deterministic encoding, and a typed view of the store that reads and writes them.
 //
-// An object's bytes are a kind byte (objstore.Kind), a version byte, and core-deterministic CBOR (RFC 8949 §4.2.1);
-// its id is the BLAKE3-256 of all of these. Readers refuse unknown versions by name. Decoders are bounded and fuzzed.
+// An object's bytes are a kind byte (objstore.Kind), a version byte, and core-deterministic CBOR (RFC 8949 §4.2.1); layout.go
+// has the fields. Its id is the BLAKE3-256 of all of these in derive-key mode (Sum), so that no file content, which
+// a user or an attacker chooses, can have the id of an object: the two would otherwise be taken for one record.
+// Readers refuse unknown versions by name. Decoding is bounded, and accepts only the bytes that Encode writes.
 package object
 
 import (
-	"context"
+	"fmt"
+	"sort"
 	"time"
 
 	"coral/delta/format/dtype"
 	"coral/internal/oid"
-	"coral/objstore"
 )
 
 // FileKind is the kind of a tree entry. Stored: append only.
@@ -22,6 +24,33 @@ const (
 	File    FileKind = 1
 	Dir     FileKind = 2
 	Symlink FileKind = 3
+)
+
+// String returns "file", "dir" or "symlink".
+func (k FileKind) String() string {
+	switch k {
+	case File:
+		return "file"
+	case Dir:
+		return "dir"
+	case Symlink:
+		return "symlink"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Limits of one object. A decoder refuses more, and so does a Put.
+const (
+	MaxInline  = 4096      // bytes of one inline segment
+	MaxEntries = 1 << 22   // of a tree; also segments of a manifest
+	MaxTensors = 1 << 20   // of a manifest
+	MaxName    = 255       // bytes of an entry's name
+	MaxTarget  = 4095      // bytes of a link target, as Linux
+	MaxDims    = 64        // of a tensor
+	MaxText    = 1 << 20   // bytes of a message, author, metric or label, of a tensor's name or a format
+	MaxParents = 64        // of a commit
+	MaxFacts   = 1 << 16   // metrics, and labels, of a commit
+	MaxEncoded = 256 << 20 // bytes of an encoded object
 )
 
 // Manifest says how a file is put together. Segments follow each other and cover the file exactly.
@@ -36,19 +65,16 @@ type Manifest struct {
 // Segment is a run of bytes of a file: a whole blob, or inline bytes.
 type Segment struct {
 	Blob   oid.ID // zero if Inline
-	Length int64
+	Length int64  // at least 1
 	Inline []byte // at most MaxInline bytes
 }
-
-// MaxInline bounds the bytes of one inline segment.
-const MaxInline = 4096
 
 // Tensor is one row of a file's tensor table.
 type Tensor struct {
 	Name   string
 	DType  dtype.Kind
-	Shape  []int64
-	Offset int64 // in the file
+	Shape  []int64 // outermost first; nil for a 0-d tensor
+	Offset int64   // in the file
 	Length int64
 	Stride []int64 // in elements, nil when contiguous
 }
@@ -58,8 +84,8 @@ type Entry struct {
 	Name   string
 	Kind   FileKind
 	Mode   uint32    // permission bits, 07777
-	MTime  time.Time // nanoseconds kept; zero for directories
-	Size   int64     // of a file, or of a link's target
+	MTime  time.Time // nanoseconds kept, years 1678 to 2261 (others are clamped); zero for directories
+	Size   int64     // of a file, or of a link's target; 0 for a directory
 	ID     oid.ID    // manifest of a file, tree of a directory, zero for a symlink
 	Target string    // of a symlink
 }
@@ -68,7 +94,13 @@ type Entry struct {
 type Tree struct{ Entries []Entry }
 
 // Find returns the entry called name.
-func (t *Tree) Find(name string) (Entry, bool) { panic("unwritten") }
+func (t *Tree) Find(name string) (Entry, bool) {
+	i := sort.Search(len(t.Entries), func(i int) bool { return t.Entries[i].Name >= name })
+	if i < len(t.Entries) && t.Entries[i].Name == name {
+		return t.Entries[i], true
+	}
+	return Entry{}, false
+}
 
 // Commit is a snapshot of a tree.
 type Commit struct {
@@ -77,7 +109,7 @@ type Commit struct {
 	Author  string // "Name <email>"
 	Time    time.Time
 	Message string
-	Metrics map[string]float64
+	Metrics map[string]float64 // NaN and infinities included
 	Labels  map[string]string
 }
 
@@ -88,43 +120,3 @@ type Tag struct {
 	Time    time.Time
 	Message string
 }
-
-// Backend is what Store needs of the record store: objstore.Reader and objstore.Writer without Sync.
-type Backend interface {
-	Get(ctx context.Context, id oid.ID) (objstore.Info, []byte, error)
-	Put(ctx context.Context, rec objstore.Record) error
-}
-
-// Store reads and writes objects. It compresses with zstd where that helps, verifies ids on read, and keeps a
-// bounded cache of decoded trees and manifests. Safe for concurrent use. What it returns is shared: do not modify.
-type Store struct{}
-
-// NewStore returns a Store over b that caches up to cacheBytes of decoded objects (0: 32 MiB).
-func NewStore(b Backend, cacheBytes int64) *Store { panic("unwritten") }
-
-// Manifest returns the manifest id; an id of another kind is errs.Invalid.
-func (s *Store) Manifest(ctx context.Context, id oid.ID) (*Manifest, error) { panic("unwritten") }
-
-// Tree returns the tree id.
-func (s *Store) Tree(ctx context.Context, id oid.ID) (*Tree, error) { panic("unwritten") }
-
-// Commit returns the commit id.
-func (s *Store) Commit(ctx context.Context, id oid.ID) (*Commit, error) { panic("unwritten") }
-
-// Tag returns the tag object id.
-func (s *Store) Tag(ctx context.Context, id oid.ID) (*Tag, error) { panic("unwritten") }
-
-// Any returns id decoded, whatever its kind: *Manifest, *Tree, *Commit or *Tag. A blob is errs.Invalid.
-func (s *Store) Any(ctx context.Context, id oid.ID) (objstore.Kind, any, error) { panic("unwritten") }
-
-// PutManifest stores m and returns its id. Invalid objects (unsorted, not covering, out of bounds) are errs.Invalid.
-func (s *Store) PutManifest(ctx context.Context, m *Manifest) (oid.ID, error) { panic("unwritten") }
-
-// PutTree stores t.
-func (s *Store) PutTree(ctx context.Context, t *Tree) (oid.ID, error) { panic("unwritten") }
-
-// PutCommit stores c.
-func (s *Store) PutCommit(ctx context.Context, c *Commit) (oid.ID, error) { panic("unwritten") }
-
-// PutTag stores t.
-func (s *Store) PutTag(ctx context.Context, t *Tag) (oid.ID, error) { panic("unwritten") }
