@@ -1,0 +1,187 @@
+package fs
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+
+	"coral/internal/oid"
+)
+
+// notifier tells the kernel what changed. All notifications of the mount are sent by its one goroutine, which holds no lock
+// that a request could want: the kernel may make it wait for requests in progress.
+type notifier struct {
+	m      *Mount
+	refs   chan struct{} // a ref may have moved
+	forget chan struct{} // nodes wait to be forgotten
+	known  refState      // what the kernel may believe; the goroutine's own
+
+	mu    sync.Mutex // held while notifications are sent
+	armed bool
+}
+
+// refState is where refs point to.
+type refState struct {
+	head     string
+	branches map[string]oid.ID
+	tags     map[string]oid.ID
+}
+
+func (n *notifier) init(m *Mount) {
+	n.m = m
+	n.refs = make(chan struct{}, 1)
+	n.forget = make(chan struct{}, 1)
+	n.armed = true
+	m.changed.Store(time.Now().UnixNano())
+}
+
+// RefsChanged tells the mount that branches, tags, HEAD or a head commit changed; it never blocks.
+func (m *Mount) RefsChanged() {
+	m.changed.Store(time.Now().UnixNano())
+	poke(m.notify.refs)
+}
+
+// changedAt is when refs last changed, as far as this mount knows: the time of directories that follow refs.
+func (m *Mount) changedAt() time.Time { return time.Unix(0, m.changed.Load()) }
+
+// sweep asks for liveNodes.sweep.
+func (n *notifier) sweep() { poke(n.forget) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// run works until the mount ends.
+func (n *notifier) run() {
+	n.known = n.m.refState()
+	for {
+		select {
+		case <-n.m.ctx.Done():
+			return
+		case <-n.forget:
+			n.m.live.sweep()
+		case <-n.refs:
+			now := n.m.refState()
+			was := n.known
+			n.known = now
+			n.m.history.drop(func(branch string) bool { _, ok := now.branches[branch]; return ok })
+			n.send(changes(was, now))
+		}
+	}
+}
+
+// disarm returns when no notification is in progress, and none is sent until arm.
+func (n *notifier) disarm() { n.set(false) }
+func (n *notifier) arm()    { n.set(true) }
+
+func (n *notifier) set(armed bool) {
+	n.mu.Lock()
+	n.armed = armed
+	n.mu.Unlock()
+}
+
+// refState reads all refs. What cannot be read is empty: the kernel is told that all of it changed.
+func (m *Mount) refState() refState {
+	s := refState{branches: map[string]oid.ID{}, tags: map[string]oid.ID{}}
+	if h, err := m.repo.Refs.Head(); err == nil {
+		s.head = h.Branch
+		if s.head == "" {
+			s.head = h.Commit.String()
+		}
+	}
+	if list, err := m.repo.Refs.Branches(); err == nil {
+		for _, r := range list {
+			s.branches[r.Name] = r.ID
+		}
+	}
+	if list, err := m.repo.Refs.Tags(); err == nil {
+		for _, r := range list {
+			s.tags[r.Name] = r.ID
+		}
+	}
+	return s
+}
+
+// changes returns the paths in the mount whose last component may lead elsewhere than it did.
+func changes(was, now refState) []string {
+	var paths []string
+	if was.head != now.head {
+		paths = append(paths, headName)
+	}
+	for _, name := range differing(was.branches, now.branches) {
+		paths = append(paths, historyName+"/"+name)
+		_, before := was.branches[name]
+		_, after := now.branches[name]
+		if before != after { // a commit does not touch the live tree
+			paths = append(paths, above(branchesName+"/"+name)...)
+		}
+		paths = append(paths, commitsName+"/"+name)
+	}
+	for _, name := range differing(was.tags, now.tags) {
+		paths = append(paths, above(tagsName+"/"+name)...)
+		paths = append(paths, commitsName+"/"+name)
+	}
+	return paths
+}
+
+// above returns path and, for a name of several components, the directories between, which come and go with it.
+func above(path string) []string {
+	paths := []string{path}
+	for strings.Count(path, "/") > 1 {
+		path = path[:strings.LastIndexByte(path, '/')]
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// differing returns the names whose ids differ.
+func differing(a, b map[string]oid.ID) []string {
+	var out []string
+	for name := range maps.Keys(a) {
+		if id, ok := b[name]; !ok || id != a[name] {
+			out = append(out, name)
+		}
+	}
+	for name := range maps.Keys(b) {
+		if _, ok := a[name]; !ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// send invalidates the kernel's entries for paths, where it knows the directory.
+func (n *notifier) send(paths []string) {
+	for _, p := range paths {
+		dir, name := n.find(p)
+		if dir == nil {
+			continue
+		}
+		n.mu.Lock()
+		if n.armed {
+			dir.NotifyEntry(name) // ENOENT: the kernel does not have it
+		}
+		n.mu.Unlock()
+	}
+}
+
+// find returns the node of the directory of path, nil if the kernel does not know it, and the last component.
+func (n *notifier) find(path string) (*fusefs.Inode, string) {
+	dir := n.m.root.EmbeddedInode()
+	for {
+		name, rest, deeper := strings.Cut(path, "/")
+		if !deeper {
+			return dir, name
+		}
+		if dir = dir.GetChild(name); dir == nil {
+			return nil, ""
+		}
+		path = rest
+	}
+}
