@@ -1,0 +1,224 @@
+package content
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"coral/delta"
+	"coral/internal/errs"
+	"coral/internal/oid"
+	"coral/objstore"
+)
+
+// blobMeta is what a reader needs to know of a blob before it reads its payload. It is shared; only checked changes.
+type blobMeta struct {
+	info objstore.Info
+	hdr  *delta.Header // of delta.FrameBlocks, else nil
+
+	// payload is the whole payload of a delta.FrameBlocks blob so small that reading its header has read all of it; else nil.
+	payload []byte
+
+	checkMu sync.Mutex  // one goroutine checks a raw frame
+	checked atomic.Bool // a raw frame's bytes were compared with the id
+}
+
+func (m *blobMeta) codec() delta.FrameCodec { return delta.FrameCodec(m.info.Codec) }
+
+// blockLen and blocks describe how a blob is decoded: what is not delta.FrameBlocks is one block.
+func (m *blobMeta) blockLen() int64 {
+	if m.hdr != nil {
+		return m.hdr.BlockLen()
+	}
+	return max(m.info.RawSize, 1)
+}
+
+func (m *blobMeta) blockRaw(i int) int {
+	if m.hdr != nil {
+		return m.hdr.Block(i).Raw
+	}
+	return int(m.info.RawSize)
+}
+
+// headerGuess is read in the hope that it holds the whole header: 16 MiB of F32 has 256 blocks.
+const headerGuess = 8 << 10
+
+// loadMeta reads and checks the index entry and header of blob id.
+func (s *Store) loadMeta(ctx context.Context, id oid.ID) (*blobMeta, error) {
+	info, err := s.b.Stat(id)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", id, err)
+	}
+	m := &blobMeta{info: info}
+	switch {
+	case info.Kind != objstore.Blob:
+		return nil, fmt.Errorf("blob %s: stored as a %s: %w", id, info.Kind, errs.Invalid)
+	case info.RawSize < 0 || info.RawSize > delta.MaxBlob:
+		return nil, corrupt(id, "raw size %d", info.RawSize)
+	case info.Stored < 0 || info.Stored > objstore.MaxPayload:
+		return nil, corrupt(id, "payload of %d bytes", info.Stored)
+	case int(info.Depth) > delta.MaxDepth || (info.Depth == 0) != info.Base.IsZero():
+		return nil, corrupt(id, "depth %d with base %s", info.Depth, info.Base)
+	}
+	switch m.codec() {
+	case delta.FrameRaw:
+		if info.Stored != info.RawSize {
+			return nil, corrupt(id, "raw frame of %d bytes for %d", info.Stored, info.RawSize)
+		}
+	case delta.FrameZstd:
+	case delta.FrameBlocks:
+		if err = s.readHeader(ctx, m); err != nil {
+			return nil, fmt.Errorf("header of blob %s: %w", id, err)
+		}
+		if m.hdr.RawSize() != info.RawSize {
+			return nil, corrupt(id, "header says %d bytes, index %d", m.hdr.RawSize(), info.RawSize)
+		}
+	default:
+		return nil, fmt.Errorf("blob %s: frame codec %d: %w", id, info.Codec, errs.Unsupported)
+	}
+	return m, nil
+}
+
+// readHeader fills in hdr and payload.
+func (s *Store) readHeader(ctx context.Context, m *blobMeta) error {
+	stored := m.info.Stored
+	if stored < delta.PrefixLen {
+		return fmt.Errorf("payload of %d bytes: %w", stored, errs.Corrupt)
+	}
+	b := make([]byte, min(headerGuess, stored))
+	if err := s.b.ReadPayload(ctx, m.info, b, 0); err != nil {
+		return err
+	}
+	n, err := delta.HeaderLen(b[:delta.PrefixLen], stored)
+	if err != nil {
+		return err
+	}
+	if n < 0 || n > stored {
+		return fmt.Errorf("header of %d bytes in %d: %w", n, stored, errs.Corrupt)
+	}
+	if have := int64(len(b)); n > have {
+		b = append(b, make([]byte, n-have)...)
+		if err := s.b.ReadPayload(ctx, m.info, b[have:], have); err != nil {
+			return err
+		}
+	}
+	if stored <= headerGuess {
+		m.payload = b
+	}
+	m.hdr, err = delta.ParseHeader(b[:n], stored)
+	return err
+}
+
+func corrupt(id oid.ID, format string, args ...any) error {
+	return &errs.CorruptError{Where: "blob " + id.String(), Offset: -1, Detail: fmt.Sprintf(format, args...)}
+}
+
+// meta returns the cached or loaded head of a blob.
+func (s *Store) meta(ctx context.Context, id oid.ID) (*blobMeta, error) {
+	if m := s.metas.get(id); m != nil {
+		return m, nil
+	}
+	m, err := s.loadMeta(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s.metas.put(id, m)
+	return m, nil
+}
+
+// withMeta calls fn with the head of a blob. If fn fails and the blob has moved to another pack since the head was
+// read (the collector rewrites packs under readers), fn is called once more with the new head.
+func (s *Store) withMeta(ctx context.Context, id oid.ID, fn func(*blobMeta) error) error {
+	m, err := s.meta(ctx, id)
+	if err != nil {
+		return err
+	}
+	err = fn(m)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	info, serr := s.b.Stat(id)
+	if serr != nil || info == m.info {
+		return err
+	}
+	s.metas.remove(id, m)
+	if m, err = s.meta(ctx, id); err != nil {
+		return err
+	}
+	return fn(m)
+}
+
+// metaCache keeps the heads of blobs, the least recently used ones dropped beyond metaBudget.
+type metaCache struct {
+	mu   sync.Mutex
+	ids  map[oid.ID]*list.Element // of *metaEntry
+	lru  list.List                // most recently used first
+	cost int64
+}
+
+type metaEntry struct {
+	id   oid.ID
+	m    *blobMeta
+	cost int64
+}
+
+// metaBudget bounds the estimated memory of parsed headers.
+const metaBudget = 16 << 20
+
+func newMetaCache() *metaCache { return &metaCache{ids: map[oid.ID]*list.Element{}} }
+
+func (c *metaCache) get(id oid.ID) *blobMeta {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.ids[id]
+	if !ok {
+		return nil
+	}
+	c.lru.MoveToFront(e)
+	return e.Value.(*metaEntry).m
+}
+
+func (c *metaCache) put(id oid.ID, m *blobMeta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.ids[id]; ok {
+		c.unlink(e)
+	}
+	cost := 512 + int64(len(m.payload))
+	if m.hdr != nil {
+		cost += int64(m.hdr.Blocks())*32 + headerTables
+	}
+	c.ids[id] = c.lru.PushFront(&metaEntry{id, m, cost})
+	c.cost += cost
+	for c.cost > metaBudget && c.lru.Len() > 1 {
+		c.unlink(c.lru.Back())
+	}
+}
+
+// headerTables is a guess at the entropy tables that a parsed header keeps.
+const headerTables = 8 << 10
+
+// remove forgets id if m is still what is known of it.
+func (c *metaCache) remove(id oid.ID, m *blobMeta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.ids[id]; ok && e.Value.(*metaEntry).m == m {
+		c.unlink(e)
+	}
+}
+
+func (c *metaCache) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids, c.cost = map[oid.ID]*list.Element{}, 0
+	c.lru.Init()
+}
+
+// unlink removes e. The caller holds mu.
+func (c *metaCache) unlink(e *list.Element) {
+	me := c.lru.Remove(e).(*metaEntry)
+	delete(c.ids, me.id)
+	c.cost -= me.cost
+}

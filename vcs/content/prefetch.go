@@ -1,0 +1,138 @@
+package content
+
+import (
+	"context"
+	"sync"
+
+	"coral/delta"
+	"coral/internal/oid"
+)
+
+// Read-ahead. Each file watches a few streams of reads; where one goes on from where it ended, the blocks after it are decoded
+// by the store's workers into the block cache, in a window that doubles up to maxAhead. A long read is shared with the workers the same
+// way. The queue is bounded and drops what does not fit: a reader then decodes for itself.
+const (
+	minAhead   = 1 << 20
+	maxAhead   = 8 << 20
+	aheadTasks = 256 << 10 // bytes of one task
+	aheadQueue = 64        // tasks: two full windows
+	longRead   = 512 << 10 // a read of so many bytes is worth sharing
+	aheadSlack = 256 << 10 // a stream's reads may arrive out of order by so much
+)
+
+type aheadTask struct {
+	f      *File
+	off, n int64
+}
+
+// streams are the sequential reads noticed on a file.
+type streams struct {
+	mu    sync.Mutex
+	list  [4]stream
+	clock uint32
+}
+
+type stream struct {
+	next   int64 // where its last read ended
+	asked  int64 // up to where read-ahead was asked for
+	window int64 // 0 until a second read followed the first
+	used   uint32
+}
+
+// observe notes a read and returns the range to decode ahead; it is empty if from >= to.
+func (st *streams) observe(off, n, limit int64) (from, to int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.clock++
+	end := off + n
+	var s *stream
+	oldest := &st.list[0]
+	for i := range st.list {
+		c := &st.list[i]
+		if c.used != 0 && (off == c.next || c.window > 0 && off > c.next-aheadSlack && off < c.next+aheadSlack) {
+			s = c
+			break
+		}
+		if c.used < oldest.used {
+			oldest = c
+		}
+	}
+	if s == nil {
+		*oldest = stream{next: end, asked: end, used: st.clock}
+		if n >= longRead {
+			return off, end
+		}
+		return 0, 0
+	}
+	s.used = st.clock
+	s.next = max(s.next, end)
+	s.window = min(max(2*s.window, minAhead), limit)
+	if from, to = max(s.asked, off), s.next+s.window; to-from < s.window/2 {
+		return 0, 0 // wait until a good part is missing
+	}
+	s.asked = to
+	return from, to
+}
+
+// readAhead asks the workers for what is likely read next.
+func (f *File) readAhead(off, n int64) {
+	limit := min(maxAhead, f.s.blocks.limit()/4)
+	from, to := f.streams.observe(off, n, limit)
+	to = min(to, f.m.Size)
+	for ; from < to; from += aheadTasks {
+		select {
+		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from)}:
+		default:
+			return
+		}
+	}
+}
+
+// aheadWorker decodes ahead until the store is closed.
+func (s *Store) aheadWorker() {
+	for {
+		select {
+		case t := <-s.ahead:
+			t.f.warm(s.ctx, t.off, t.n)
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// warm brings the blocks that hold [off, off+n) into the cache. Errors are left to the reader who needs the block.
+func (f *File) warm(ctx context.Context, off, n int64) {
+	i, start := f.segment(off)
+	for at, end := off, off+n; at < end; i++ {
+		seg := &f.m.Segments[i]
+		stop := min(end, start+seg.Length)
+		if !seg.Blob.IsZero() && f.s.warmBlob(ctx, seg.Blob, at-start, stop-start) != nil {
+			return
+		}
+		start += seg.Length
+		at = stop
+	}
+}
+
+func (s *Store) warmBlob(ctx context.Context, id oid.ID, from, to int64) error {
+	return s.withMeta(ctx, id, func(m *blobMeta) error {
+		if m.codec() == delta.FrameRaw || to > m.info.RawSize {
+			return nil // nothing to decode, or not for us to report
+		}
+		n := m.blockLen()
+		for i := from / n; i*n < to; i++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b, decoded, err := s.fetchBlock(ctx, m, int(i), readHot)
+			if err != nil {
+				return err
+			}
+			s.blocks.release(b)
+			if decoded {
+				s.count.aheadBlocks.Add(1)
+			}
+		}
+		return nil
+	})
+}
