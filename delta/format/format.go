@@ -8,6 +8,7 @@ package format
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"coral/delta/format/dtype"
@@ -30,11 +31,24 @@ const (
 	MaxHeader    = 100 << 20 // bytes of a header or pickle that is parsed
 	MaxNameBytes = 4096
 	MaxDims      = 64
+	MaxNames     = 64 << 20 // bytes of all names of one file
+	MaxAllDims   = 4 << 20  // dimensions of all tensors of one file
 )
 
-// ErrUnknown is returned by a parser whose magic does not match, and by Parse when
-// no parser knows the file.
-var ErrUnknown = errors.New("unknown file format")
+var (
+	// ErrUnknown is returned by a parser whose magic does not match, and by detect.Parse
+	// when no parser knows the file.
+	ErrUnknown = errors.New("unknown file format")
+
+	// ErrDamaged is wrapped by every error of a parser that says that the file is not what its
+	// magic promises. An error with neither class comes from reading the file.
+	ErrDamaged = errors.New("damaged")
+)
+
+// Damaged returns an ErrDamaged that says what is wrong with a file of the given kind, and where.
+func Damaged(kind string, offset int64, msg string, args ...any) error {
+	return fmt.Errorf("parse %s at %d: %s: %w", kind, offset, fmt.Sprintf(msg, args...), ErrDamaged)
+}
 
 // Payload is a byte range that holds the elements of one storage: the unit that is
 // deduplicated and delta-coded. Payloads of a Layout are sorted by Offset, do not
@@ -57,7 +71,7 @@ type Tensor struct {
 	Stride []int64 // in elements; nil when contiguous
 }
 
-// Layout is what a parser found.
+// Layout is what a parser found. A Layout without payloads has nothing to gain over an opaque file.
 type Layout struct {
 	Format   string
 	Payloads []Payload
