@@ -1,0 +1,439 @@
+package worktree
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	ingestWorkers = 2
+	batchBytes    = 256 << 20       // a batch of ingested files is committed at this size,
+	batchAge      = 2 * time.Second // at this age, or when nothing else is to be done
+	retryFirst    = time.Second
+	retryMax      = time.Minute
+	maxErrors     = 100 // listed in QueueStatus
+)
+
+// jobState is where a job is.
+type jobState uint8
+
+const (
+	jobWaiting jobState = iota // in queue.waiting
+	jobWorking                 // a worker reads the file
+	jobDone                    // in queue.batch: stored, not yet durable
+	jobFailed                  // in queue.failed, to be tried again
+)
+
+// job is one dirty file to be ingested. A file has at most one. Guarded by queue.mu; t and n do not change.
+type job struct {
+	t      *Tree
+	n      *node
+	seq    uint64 // when it was closed, in order
+	elem   *list.Element
+	state  jobState
+	due    time.Time // not before
+	again  uint64    // seq of a close since work on it began; 0 if none
+	size   int64
+	label  string // branch:path, as last seen
+	epoch  uint64 // drain epoch in which the last attempt began
+	err    error
+	result ingested
+}
+
+// ingested is what became of a job's file.
+type ingested struct {
+	gen  uint64 // of the content that was read
+	stat spoolStat
+}
+
+// queue is the ingest queue of a Set. It is not bounded: what waits in it is references to inodes that are in memory anyhow. Every job leaves it by its
+// file having become clean, or having been removed or opened for writing again (whose close brings it back).
+type queue struct {
+	set    *Set
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	cond      *sync.Cond
+	timer     *time.Timer
+	jobs      *list.List // all, by seq
+	waiting   []*job     // by due, as the delay is the same for all
+	head      int        // of waiting
+	failed    []*job
+	batch     []*job
+	batchSize int64
+	batchFrom time.Time
+	seq       uint64
+	epoch     uint64
+	hurry     int // drains in progress: delays do not count
+	paused    int
+	working   int // workers and snapshots that may use the store
+	stopped   bool
+	bytes     int64
+	retryAt   time.Time
+	backoff   time.Duration
+}
+
+func newQueue(s *Set) *queue {
+	q := &queue{set: s, jobs: list.New()}
+	q.cond = sync.NewCond(&q.mu)
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	q.timer = time.AfterFunc(time.Hour, q.wake)
+	return q
+}
+
+func (q *queue) wake() {
+	q.mu.Lock()
+	q.cond.Broadcast()
+	q.mu.Unlock()
+}
+
+func (q *queue) start() {
+	for range ingestWorkers {
+		q.wg.Add(1)
+		go q.worker()
+	}
+}
+
+// close ends the workers after the file in work, or at once when ctx ends.
+func (q *queue) close(ctx context.Context) {
+	q.mu.Lock()
+	q.stopped = true
+	q.cond.Broadcast()
+	q.mu.Unlock()
+	stop := context.AfterFunc(ctx, q.cancel)
+	q.wg.Wait()
+	stop()
+	q.cancel()
+	q.timer.Stop()
+}
+
+// add queues a dirty file, or notes that it was closed again. The tree's lock is held. wrote is false when only a reader closed it.
+func (q *queue) add(t *Tree, n *node, wrote bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := n.x.job
+	due := time.Now().Add(q.set.opts.IngestDelay)
+	if j == nil {
+		q.seq++
+		j = &job{t: t, n: n, seq: q.seq}
+		n.x.job = j
+		j.elem = q.jobs.PushBack(j)
+		q.enqueue(j, due)
+	} else if wrote {
+		j.due = due
+		if j.state == jobWorking || j.state == jobDone {
+			q.seq++
+			j.again = q.seq
+		}
+	}
+	q.bytes += n.size - j.size
+	j.size = n.size
+}
+
+// enqueue makes a job wait until due. q.mu is held.
+func (q *queue) enqueue(j *job, due time.Time) {
+	j.state, j.due = jobWaiting, due
+	q.waiting = append(q.waiting, j)
+	if len(q.waiting)-q.head == 1 || q.hurry > 0 {
+		q.cond.Broadcast()
+	}
+}
+
+// requeue puts a job back whose file changed while it was in work. Neither lock is needed to be held but q.mu is taken.
+func (q *queue) requeue(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if j.again > 0 {
+		j.seq, j.again = j.again, 0
+		q.jobs.MoveToBack(j.elem)
+	}
+	q.enqueue(j, time.Now().Add(q.set.opts.IngestDelay))
+	q.cond.Broadcast()
+}
+
+// finish takes a job out of the queue. Its node has forgotten it.
+func (q *queue) finish(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs.Remove(j.elem)
+	q.bytes -= j.size
+	q.cond.Broadcast()
+}
+
+// fail keeps a job for another attempt.
+func (q *queue) fail(j *job, err error) {
+	if q.ctx.Err() == nil {
+		q.set.opts.Logger.Warn("file is not ingested", "op", "ingest", "err", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j.state, j.err = jobFailed, err
+	if q.hurry > 0 && j.epoch < q.epoch { // a drain that came since wants an attempt of its own
+		q.enqueue(j, time.Now())
+		return
+	}
+	if len(q.failed) == 0 || time.Now().After(q.retryAt) {
+		q.backoff = min(max(2*q.backoff, retryFirst), retryMax)
+		q.retryAt = time.Now().Add(q.backoff)
+	}
+	q.failed = append(q.failed, j)
+	q.cond.Broadcast()
+}
+
+// next takes the job to work on, or says when to look again. q.mu is held.
+func (q *queue) next() (*job, time.Time) {
+	now := time.Now()
+	if len(q.failed) > 0 && !now.Before(q.retryAt) {
+		q.retryFailed()
+	}
+	for q.head < len(q.waiting) {
+		j := q.waiting[q.head]
+		if q.hurry == 0 && j.due.After(now) {
+			if q.tailLater(j) {
+				continue
+			}
+			return nil, j.due
+		}
+		q.pop()
+		j.state, j.epoch, j.again, j.err = jobWorking, q.epoch, 0, nil
+		return j, now
+	}
+	if len(q.failed) > 0 {
+		return nil, q.retryAt
+	}
+	return nil, now.Add(time.Hour)
+}
+
+// tailLater moves the first waiting job, which was closed again since it came, behind those that are due before it.
+func (q *queue) tailLater(j *job) bool {
+	if q.head+1 >= len(q.waiting) || !q.waiting[q.head+1].due.Before(j.due) {
+		return false
+	}
+	q.pop()
+	q.waiting = append(q.waiting, j)
+	return true
+}
+
+func (q *queue) pop() {
+	q.waiting[q.head] = nil
+	q.head++
+	if q.head > 1024 && q.head*2 > len(q.waiting) {
+		q.waiting = append(q.waiting[:0], q.waiting[q.head:]...)
+		q.head = 0
+	}
+}
+
+func (q *queue) retryFailed() {
+	now := time.Now()
+	for _, j := range q.failed {
+		q.enqueue(j, now)
+	}
+	q.failed = nil
+}
+
+// worker ingests files until the queue is closed, and commits batches.
+func (q *queue) worker() {
+	defer q.wg.Done()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.stopped || q.paused > 0 {
+			if len(q.batch) > 0 && q.working == 0 {
+				q.commitBatch()
+				continue
+			}
+			if q.stopped {
+				return
+			}
+			q.cond.Wait()
+			continue
+		}
+		j, at := q.next()
+		if j != nil {
+			q.work(j)
+			continue
+		}
+		if len(q.batch) > 0 {
+			if q.working == 0 || q.hurry > 0 {
+				q.commitBatch()
+				continue
+			}
+			if age := q.batchFrom.Add(batchAge); age.Before(at) {
+				at = age
+			}
+		}
+		if wait := time.Until(at); wait > 0 {
+			q.timer.Reset(wait)
+			q.cond.Wait()
+		}
+		if len(q.batch) > 0 && time.Since(q.batchFrom) > batchAge {
+			q.commitBatch()
+		}
+	}
+}
+
+// work runs one job. q.mu is held, and released meanwhile.
+func (q *queue) work(j *job) {
+	q.working++
+	q.mu.Unlock()
+	q.ingest(j)
+	q.mu.Lock()
+	q.working--
+	q.cond.Broadcast()
+	if q.batchSize >= batchBytes || len(q.batch) > 0 && time.Since(q.batchFrom) >= batchAge {
+		q.commitBatch()
+	}
+}
+
+// commitBatch makes a batch durable. q.mu is held, and released meanwhile.
+func (q *queue) commitBatch() {
+	batch := q.batch
+	q.batch, q.batchSize = nil, 0
+	q.working++
+	q.mu.Unlock()
+	q.commit(batch)
+	q.mu.Lock()
+	q.working--
+	q.cond.Broadcast()
+}
+
+// pause waits until nothing uses the store and keeps it so until resume.
+func (q *queue) pause(ctx context.Context) (resume func(), err error) {
+	defer context.AfterFunc(ctx, q.wake)()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.paused++
+	q.cond.Broadcast()
+	for (q.working > 0 || len(q.batch) > 0) && ctx.Err() == nil && !q.stopped {
+		q.cond.Wait()
+	}
+	var once sync.Once
+	resume = func() {
+		once.Do(func() {
+			q.mu.Lock()
+			q.paused--
+			q.cond.Broadcast()
+			q.mu.Unlock()
+		})
+	}
+	if err := ctx.Err(); err != nil {
+		q.paused--
+		q.cond.Broadcast()
+		return nil, fmt.Errorf("pause ingest: %w", err)
+	}
+	return resume, nil
+}
+
+// enter waits until the queue is not paused and counts the caller as using the store until leave.
+func (q *queue) enter(ctx context.Context) (leave func(), err error) {
+	defer context.AfterFunc(ctx, q.wake)()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.paused > 0 && ctx.Err() == nil && !q.stopped {
+		q.cond.Wait()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case q.stopped:
+		return nil, errClosed
+	}
+	q.working++
+	return func() {
+		q.mu.Lock()
+		q.working--
+		q.cond.Broadcast()
+		q.mu.Unlock()
+	}, nil
+}
+
+// drain waits until the jobs of t (nil: of all trees) that are in the queue now have been finished or have failed since, and returns how many
+// they were and the first failure.
+func (q *queue) drain(ctx context.Context, t *Tree, progress func(QueueStatus)) (files int, bytes int64, err error) {
+	defer context.AfterFunc(ctx, q.wake)()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	target := q.seq
+	for e := q.jobs.Front(); e != nil; e = e.Next() {
+		if j := e.Value.(*job); t == nil || j.t == t {
+			files++
+			bytes += j.size
+		}
+	}
+	if files == 0 {
+		return 0, 0, nil
+	}
+	q.hurry++
+	defer func() { q.hurry-- }()
+	q.epoch++
+	epoch := q.epoch
+	q.retryFailed()
+	q.cond.Broadcast()
+	var reported time.Time
+	for q.outstanding(t, target, epoch) {
+		switch {
+		case ctx.Err() != nil:
+			return files, bytes, fmt.Errorf("wait for ingest: %w", ctx.Err())
+		case q.stopped:
+			return files, bytes, fmt.Errorf("wait for ingest: %w", errClosed)
+		}
+		if progress != nil && time.Since(reported) > 50*time.Millisecond {
+			status := q.statusLocked()
+			q.mu.Unlock()
+			progress(status)
+			q.mu.Lock()
+			reported = time.Now()
+			continue
+		}
+		q.cond.Wait()
+	}
+	for e := q.jobs.Front(); e != nil; e = e.Next() {
+		j := e.Value.(*job)
+		if j.seq > target {
+			break
+		}
+		if (t == nil || j.t == t) && j.state == jobFailed {
+			return files, bytes, j.err
+		}
+	}
+	return files, bytes, nil
+}
+
+// outstanding says whether a job up to seq target is neither finished nor failed in this drain's epoch. q.mu is held.
+func (q *queue) outstanding(t *Tree, target, epoch uint64) bool {
+	for e := q.jobs.Front(); e != nil; e = e.Next() {
+		j := e.Value.(*job)
+		if j.seq > target {
+			return false
+		}
+		if (t == nil || j.t == t) && (j.state != jobFailed || j.epoch < epoch) {
+			return true
+		}
+	}
+	return false
+}
+
+func (q *queue) status() QueueStatus {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.statusLocked()
+}
+
+func (q *queue) statusLocked() QueueStatus {
+	s := QueueStatus{Files: q.jobs.Len(), Bytes: q.bytes}
+	for e := q.jobs.Front(); e != nil && len(s.Errors) < maxErrors; e = e.Next() {
+		j := e.Value.(*job)
+		if j.state == jobWorking && s.Current == "" {
+			s.Current = j.label
+		}
+		if j.err != nil {
+			s.Errors = append(s.Errors, j.err.Error())
+		}
+	}
+	return s
+}
