@@ -18,8 +18,9 @@
 // Interrupts are ignored: a request runs to its end, with Mount.base as its context. Go programs get a SIGURG for
 // each preemption, and the kernel passes it on as an interrupt; half-done updates and repeated commands would follow.
 //
-// Locks, in the order they are taken: the library's own, serving.mu, Mount.mu. None is held over store reads, disk writes,
-// notifications or the Controller. Notifications are sent only by the notifier. Nothing here opens a path in the mount.
+// Locks. liveNodes.gate is held for reading over a whole request that makes nodes known, see forget.go. All other locks of
+// ours are leaves: none is taken under another, and none is held over store reads, disk writes or the Controller.
+// notifier.mu is held over a notification and is wanted by nobody who serves a request. Nothing here opens a path in the mount.
 //
 // Not supported: POSIX ACLs, NFS export, copy_file_range inside the daemon (the kernel copies instead), writing to
 // anything but branches/, tags/ and .coral/control.

@@ -85,8 +85,18 @@ func (f *openFile) Close() error {
 	return err
 }
 
-// settleTime is the most that Settle waits. A release takes microseconds; a descriptor that was duplicated and of
-// which one copy was closed looks the same until the last copy is closed, and nobody should wait for that.
+// linger takes the files that were flushed for files that stay open.
+func (h *handles) linger() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for f := range h.files {
+		f.flushed = false
+	}
+	h.closing = 0
+}
+
+// settleTime is the most that Settle waits. A release takes microseconds; a file of which one of several descriptors was
+// closed, or that is still mapped, looks the same until the last is gone: it is waited for once.
 const settleTime = 100 * time.Millisecond
 
 // Settle waits until the files that were closed before the call are closed here too. close(2) does not wait for the kernel's
@@ -105,6 +115,7 @@ func (m *Mount) Settle(ctx context.Context) {
 		select {
 		case <-changed:
 		case <-deadline.C:
+			m.open.linger()
 			return
 		case <-ctx.Done():
 			return

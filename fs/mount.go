@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,9 @@ func (m *Mount) mount() error {
 	m.kernel.RawFileSystem = fusefs.NewNodeFS(m.root, opts)
 	server, err := fuse.NewServer(m.kernel, m.opts.Mountpoint, &opts.MountOptions)
 	if err != nil {
+		if strings.HasPrefix(err.Error(), "init") { // mounted, but the kernel and the library do not agree
+			unmount(m.opts.Mountpoint, true)
+		}
 		return err
 	}
 	m.server = server
