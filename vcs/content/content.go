@@ -44,7 +44,6 @@ type Store struct {
 	enc     *arena          // base and output of the blobs being encoded
 	slots   chan *slot      // one for each blob that may be encoded at a time
 	flights flights         // blobs being stored
-	active  atomic.Int64    // running ingests
 	metas   *metaCache      // parsed headers of blobs
 	blocks  *blockCache     // decoded blocks
 	scratch sync.Pool       // *scratch

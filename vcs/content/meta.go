@@ -75,6 +75,9 @@ func (s *Store) loadMeta(ctx context.Context, id oid.ID) (*blobMeta, error) {
 		if m.hdr.RawSize() != info.RawSize {
 			return nil, corrupt(id, "header says %d bytes, index %d", m.hdr.RawSize(), info.RawSize)
 		}
+		if n := m.hdr.BlockLen(); n <= 0 || int64(m.hdr.Blocks()) != (info.RawSize+n-1)/n {
+			return nil, corrupt(id, "%d blocks of %d for %d bytes", m.hdr.Blocks(), n, info.RawSize)
+		}
 	default:
 		return nil, fmt.Errorf("blob %s: frame codec %d: %w", id, info.Codec, errs.Unsupported)
 	}

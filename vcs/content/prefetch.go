@@ -77,6 +77,9 @@ func (st *streams) observe(off, n, limit int64) (from, to int64) {
 // readAhead asks the workers for what is likely read next.
 func (f *File) readAhead(off, n int64) {
 	limit := min(maxAhead, f.s.blocks.limit()/4)
+	if limit < aheadTasks {
+		return // what is decoded ahead would not stay until it is read
+	}
 	from, to := f.streams.observe(off, n, limit)
 	to = min(to, f.m.Size)
 	for ; from < to; from += aheadTasks {
