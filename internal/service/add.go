@@ -1,0 +1,116 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"coral/internal/control"
+	"coral/internal/errs"
+)
+
+// AddRequest is `coral add`.
+type AddRequest struct {
+	Files  []string `json:"files"`
+	To     string   `json:"to,omitempty"`
+	Branch string   `json:"branch,omitempty"`
+}
+
+// Flags implements Request.
+func (r *AddRequest) Flags(f *pflag.FlagSet) {
+	f.StringVar(&r.To, "to", "", "put them into this `dir` of the branch (default its top)")
+	f.StringVarP(&r.Branch, "branch", "b", "", "into the live tree of this `branch` (default the current one)")
+}
+
+// SetArgs implements Request.
+func (r *AddRequest) SetArgs(args []string) error {
+	if len(args) == 0 {
+		return control.Usagef("add: name at least one file or directory")
+	}
+	r.Files = args
+	return refuseEmpty("add", args)
+}
+
+// Access implements Request.
+func (r *AddRequest) Access() Access { return Writes }
+
+// Localize implements Localizer.
+func (r *AddRequest) Localize() error {
+	for i, f := range r.Files {
+		abs, err := realPath(f, true)
+		if err != nil {
+			return fmt.Errorf("add %s: %w", f, err)
+		}
+		r.Files[i] = abs
+	}
+	return nil
+}
+
+// AddResult says what was copied in. JSON names are a promise.
+type AddResult struct {
+	Branch string   `json:"branch"`
+	Paths  []string `json:"paths"` // in the branch
+	Files  int      `json:"files"`
+	Bytes  int64    `json:"bytes"`
+}
+
+func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult, error) {
+	branch, err := s.branchOr(r.Branch)
+	if err != nil {
+		return AddResult{}, fmt.Errorf("add: %w", err)
+	}
+	to, err := treePath("add", r.To)
+	if err != nil {
+		return AddResult{}, err
+	}
+	res := AddResult{Branch: branch, Paths: []string{}}
+	from := map[string]string{}
+	for _, src := range r.Files {
+		if err := s.addable(src); err != nil {
+			return AddResult{}, err
+		}
+		dst := path.Join(to, filepath.Base(src))
+		if other, twice := from[dst]; twice {
+			return AddResult{}, control.Usagef("add: %s and %s would both become %s", other, src, dst)
+		}
+		from[dst] = src
+	}
+	for _, src := range r.Files {
+		dst := path.Join(to, filepath.Base(src))
+		files, bytes, err := s.repo.Add(ctx, branch, src, dst, func(files int, bytes int64) {
+			p(control.Progress{Step: "add", Done: res.Bytes + bytes, Unit: "bytes", Files: res.Files + files, What: dst})
+		})
+		res.Files += files
+		res.Bytes += bytes
+		if err != nil {
+			return res, err
+		}
+		res.Paths = append(res.Paths, dst)
+	}
+	s.refsChanged() // the mounts' caches of the branch's directories
+	return res, nil
+}
+
+// addable checks one source before anything is copied.
+func (s *Service) addable(src string) error {
+	if err := absolute("add", src); err != nil {
+		return err
+	}
+	if src == "/" {
+		return control.Usagef("add: / has no name to be added under")
+	}
+	if err := s.outside("add", src); err != nil {
+		return err
+	}
+	if within(src, s.repo.Dir) || within(s.repo.Dir, src) {
+		return fmt.Errorf("add %s: the repository itself is there: name what is to be added in it: %w", src, errs.Invalid)
+	}
+	if _, err := os.Lstat(src); err != nil {
+		return fmt.Errorf("add: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"coral/internal/control"
+	"coral/internal/errs"
+	"coral/internal/oid"
+)
+
+// ExportRequest is `coral export`.
+type ExportRequest struct {
+	Target Target `json:"target"`
+	Dir    string `json:"dir"`
+}
+
+// Flags implements Request.
+func (r *ExportRequest) Flags(*pflag.FlagSet) {}
+
+// SetArgs implements Request.
+func (r *ExportRequest) SetArgs(args []string) (err error) {
+	if len(args) < 2 {
+		return control.Usagef("export: give REV[:PATH] and a directory to write")
+	}
+	if err := refuseEmpty("export", args); err != nil {
+		return err
+	}
+	if r.Target, err = ParseTarget("export", args[0]); err != nil {
+		return err
+	}
+	r.Dir = args[1]
+	return atMost("export", args, 2)
+}
+
+// Access implements Request.
+func (r *ExportRequest) Access() Access { return Reads }
+
+// Localize implements Localizer.
+func (r *ExportRequest) Localize() (err error) {
+	if r.Dir, err = realPath(r.Dir, false); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	return nil
+}
+
+// ExportResult says what was written. JSON names are a promise.
+type ExportResult struct {
+	Commit  oid.ID  `json:"commit"`
+	Path    string  `json:"path,omitempty"`
+	Dir     string  `json:"dir"`
+	Files   int     `json:"files"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (s *Service) export(ctx context.Context, r *ExportRequest, p Progress) (ExportResult, error) {
+	if r.Target.Live {
+		return ExportResult{}, fmt.Errorf("export %s: only commits can be exported: %w", r.Target, errs.Invalid)
+	}
+	if err := absolute("export", r.Dir); err != nil {
+		return ExportResult{}, err
+	}
+	if err := s.outside("export to", r.Dir); err != nil {
+		return ExportResult{}, err
+	}
+	if within(r.Dir, s.repo.Dir) {
+		return ExportResult{}, fmt.Errorf("export to %s: inside the repository's own files: %w", r.Dir, errs.Invalid)
+	}
+	id, err := s.repo.Resolve(ctx, r.Target.Rev)
+	if err != nil {
+		return ExportResult{}, fmt.Errorf("export: %w", err)
+	}
+	start := time.Now()
+	res := ExportResult{Commit: id, Path: r.Target.Path, Dir: r.Dir}
+	err = s.repo.Export(ctx, id, r.Target.Path, r.Dir, func(files int, bytes int64) {
+		res.Files, res.Bytes = files, bytes
+		p(control.Progress{Step: "export", Done: bytes, Unit: "bytes", Files: files})
+	})
+	res.Seconds = time.Since(start).Seconds()
+	return res, err
+}

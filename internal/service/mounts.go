@@ -1,0 +1,159 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"coral/fs"
+	"coral/internal/errs"
+	"coral/vcs"
+)
+
+// Mounted is what a Service needs of a live mount; *fs.Mount is one.
+type Mounted interface {
+	// Settle waits until files closed before the call are closed here too.
+	Settle(ctx context.Context)
+	// RefsChanged tells the mount that branches, tags or HEAD changed; it never blocks.
+	RefsChanged()
+	Unmount(lazy bool) error
+	Wait()
+	DropCache(ctx context.Context) (int64, error)
+	Passthrough() bool
+}
+
+// Mounter makes a live mount.
+type Mounter func(ctx context.Context, repo *vcs.Repo, ctl fs.Controller, opts fs.Options) (Mounted, error)
+
+// MountOptions of Mount.
+type MountOptions struct {
+	Mountpoint string // an absolute, clean path that the caller has checked
+	ReadOnly   bool
+	AllowOther bool
+	CacheSize  int64 // bytes of materialised files; 0 is the default
+}
+
+func mountFUSE(ctx context.Context, repo *vcs.Repo, ctl fs.Controller, opts fs.Options) (Mounted, error) {
+	m, err := fs.New(ctx, repo, ctl, opts)
+	if err != nil {
+		return nil, err // not a *fs.Mount that is nil inside an interface that is not
+	}
+	return m, nil
+}
+
+// MountInfo is one mount. JSON names are a promise.
+type MountInfo struct {
+	Mountpoint  string    `json:"mountpoint"`
+	ReadOnly    bool      `json:"read_only,omitempty"`
+	AllowOther  bool      `json:"allow_other,omitempty"`
+	Passthrough bool      `json:"passthrough"`
+	Since       time.Time `json:"since"`
+}
+
+type mount struct {
+	info MountInfo
+	m    Mounted // nil while the mount is being made
+}
+
+// Mount mounts the repository. When it returns, the mount answers.
+func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, error) {
+	entry := &mount{info: MountInfo{Mountpoint: opts.Mountpoint, ReadOnly: opts.ReadOnly, AllowOther: opts.AllowOther, Since: time.Now().UTC().Truncate(time.Millisecond)}}
+	s.mu.Lock()
+	if slices.ContainsFunc(s.mounts, func(m *mount) bool { return m.info.Mountpoint == opts.Mountpoint }) {
+		s.mu.Unlock()
+		return MountInfo{}, fmt.Errorf("mount %s: this repository is mounted there already: %w", opts.Mountpoint, errs.Busy)
+	}
+	s.mounts = append(s.mounts, entry)
+	s.mu.Unlock()
+
+	m, err := s.opts.Mounter(context.WithoutCancel(ctx), s.repo, s, fs.Options{ // the mount outlives the request
+		Mountpoint: opts.Mountpoint, ReadOnly: opts.ReadOnly || s.opts.ReadOnly, AllowOther: opts.AllowOther, CacheSize: opts.CacheSize, Logger: s.log,
+	})
+	if err != nil {
+		s.forget(entry)
+		return MountInfo{}, err
+	}
+	s.mu.Lock()
+	entry.m = m
+	entry.info.Passthrough = m.Passthrough()
+	info := entry.info
+	s.mu.Unlock()
+	s.log.Info("mounted", "path", info.Mountpoint, "read_only", info.ReadOnly, "passthrough", info.Passthrough)
+	s.wait.Go(func() { // ends with the mount
+		m.Wait()
+		left := s.forget(entry)
+		s.log.Info("unmounted", "path", info.Mountpoint)
+		if s.opts.MountGone != nil {
+			s.opts.MountGone(info.Mountpoint, left)
+		}
+	})
+	return info, nil
+}
+
+// forget takes a mount off the list and returns how many are left.
+func (s *Service) forget(entry *mount) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mounts = slices.DeleteFunc(s.mounts, func(m *mount) bool { return m == entry })
+	return len(s.mounts)
+}
+
+// Unmount detaches one mount. While files are open in it that is errs.Busy, unless lazy.
+func (s *Service) Unmount(point string, lazy bool) error {
+	for _, m := range s.live() {
+		if m.info.Mountpoint == point {
+			return m.m.Unmount(lazy)
+		}
+	}
+	return fmt.Errorf("unmount %s: not a mount of this repository: %w", point, errs.NotFound)
+}
+
+// Mounts lists the mounts that are live.
+func (s *Service) Mounts() []MountInfo {
+	out := []MountInfo{}
+	for _, m := range s.live() {
+		out = append(out, m.info)
+	}
+	return out
+}
+
+// live returns copies of the entries of mounts that are made.
+func (s *Service) live() []mount {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []mount
+	for _, m := range s.mounts {
+		if m.m != nil {
+			out = append(out, *m)
+		}
+	}
+	return out
+}
+
+func (s *Service) refsChanged() {
+	for _, m := range s.live() {
+		m.m.RefsChanged()
+	}
+}
+
+// settle lets the mounts take in what was closed before the command: see fs.Mount.Settle.
+func (s *Service) settle(ctx context.Context) {
+	for _, m := range s.live() {
+		m.m.Settle(ctx)
+	}
+}
+
+// outside refuses a path that is in a mount of this process or has one below it: opening it would make the daemon wait for
+// itself. The check is by name; callers give absolute paths with symbolic links resolved.
+func (s *Service) outside(op, path string) error {
+	for _, m := range s.Mounts() {
+		if within(path, m.Mountpoint) {
+			return fmt.Errorf("%s %s: inside the mount at %s: use cp there: %w", op, path, m.Mountpoint, errs.Invalid)
+		}
+		if within(m.Mountpoint, path) {
+			return fmt.Errorf("%s %s: the mount at %s is below it: %w", op, path, m.Mountpoint, errs.Invalid)
+		}
+	}
+	return nil
+}
