@@ -21,6 +21,7 @@ import (
 	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/vcs"
+	"coral/vcs/ref"
 )
 
 // Mounted tests run this test binary a second time as the daemon: a process must not touch its own mount. The daemon obeys
@@ -32,8 +33,8 @@ const daemonEnv = "CORAL_FS_TEST_DAEMON"
 type daemonConfig struct {
 	Repo       string
 	Mountpoint string
-	Options    Options `json:"-"`
 	ReadOnly   bool
+	AllowOther bool
 	CacheSize  int64
 	Lazy       bool // no passthrough
 }
@@ -61,7 +62,7 @@ func daemon(conf string) error {
 		return err
 	}
 	ctl := &daemonController{repo: repo, release: make(chan struct{})}
-	m, err := New(ctx, repo, ctl, Options{Mountpoint: c.Mountpoint, ReadOnly: c.ReadOnly, CacheSize: c.CacheSize, Logger: log})
+	m, err := New(ctx, repo, ctl, Options{Mountpoint: c.Mountpoint, ReadOnly: c.ReadOnly, AllowOther: c.AllowOther, CacheSize: c.CacheSize, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -141,6 +142,18 @@ func (d *daemonController) run(ctx context.Context, line string) (any, error) {
 		reads, writes := d.m.Requests()
 		files, _ := d.m.CacheStats()
 		return counts{reads, writes, d.m.Passthrough(), files}, nil
+	case "rename": // behind the mount's back
+		t, err := d.repo.LiveTree(ctx, "main")
+		if err == nil {
+			from, to, _ := strings.Cut(arg, " ")
+			err = t.Rename(ctx, t.Root(), from, t.Root(), to, 0)
+		}
+		d.m.LiveChanged("main")
+		return nil, err
+	case "head":
+		err := d.repo.Refs.SetHead(ref.Head{Branch: arg}, "test", "")
+		d.m.RefsChanged()
+		return nil, err
 	case "sweep":
 		d.m.live.sweep()
 		return nil, nil

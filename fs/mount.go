@@ -136,6 +136,11 @@ func prepare(ctx context.Context, repo *vcs.Repo, ctl Controller, opts Options) 
 
 // mount attaches the file system and answers the kernel's INIT.
 func (m *Mount) mount() error {
+	if os.Geteuid() != 0 {
+		if _, err := fusermount(); err != nil {
+			return err
+		}
+	}
 	opts := m.fuseOptions()
 	m.kernel.RawFileSystem = fusefs.NewNodeFS(m.root, opts)
 	server, err := fuse.NewServer(m.kernel, m.opts.Mountpoint, &opts.MountOptions)

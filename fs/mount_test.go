@@ -362,6 +362,10 @@ func TestBranchesAndTags(t *testing.T) {
 	if got := m.ls("tags"); len(got) != 0 {
 		t.Errorf("tags lists %q", got)
 	}
+	m.run("head deep/y", nil)
+	if target, err := os.Readlink(m.path("HEAD")); err != nil || target != "branches/deep/y" {
+		t.Errorf("HEAD -> %q, %v", target, err)
+	}
 }
 
 // eventually waits for a condition that a notification brings about.
@@ -476,6 +480,30 @@ func TestReadOnlyMount(t *testing.T) {
 		wantErrno(t, what, err, syscall.EROFS)
 	}
 	m.run("count", nil)
+}
+
+// TestLiveChanged: what is changed behind the mount's back is soon seen through it, whatever the kernel remembers.
+func TestLiveChanged(t *testing.T) {
+	m := mount(t, daemonConfig{})
+	write(t, m.main("a"), []byte("a"))
+	write(t, m.main("b"), []byte("b"))
+	for range 20 {
+		wantBytes(t, m.main("a"), []byte("a"))
+		start := time.Now()
+		m.run("rename b a", nil)
+		var got []byte
+		eventually(t, "the new file is seen", func() bool {
+			got, _ = os.ReadFile(m.main("a"))
+			return string(got) == "b"
+		})
+		if d := time.Since(start); d > brief*9/10 {
+			t.Logf("seen only after %v", d) // by time, not by the notification
+		}
+		if err := os.Rename(m.main("a"), m.main("b")); err != nil {
+			t.Fatal(err)
+		}
+		write(t, m.main("a"), []byte("a"))
+	}
 }
 
 // TestClosedIsClosed: a file that was closed just before is not open for writing to the command that follows.

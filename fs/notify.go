@@ -16,11 +16,15 @@ import (
 type notifier struct {
 	m      *Mount
 	refs   chan struct{} // a ref may have moved
+	trees  chan struct{} // a live tree was changed from outside the mount: dirty says which
 	forget chan struct{} // nodes wait to be forgotten
 	known  refState      // what the kernel may believe; the goroutine's own
 
 	mu    sync.Mutex // held while notifications are sent
 	armed bool
+
+	dirtyMu sync.Mutex
+	dirty   map[string]bool // branches whose live trees were changed
 }
 
 // refState is where refs point to.
@@ -33,6 +37,8 @@ type refState struct {
 func (n *notifier) init(m *Mount) {
 	n.m = m
 	n.refs = make(chan struct{}, 1)
+	n.trees = make(chan struct{}, 1)
+	n.dirty = map[string]bool{}
 	n.forget = make(chan struct{}, 1)
 	n.armed = true
 	m.changed.Store(time.Now().UnixNano())
@@ -46,6 +52,16 @@ func (m *Mount) RefsChanged() {
 
 // changedAt is when refs last changed, as far as this mount knows: the time of directories that follow refs.
 func (m *Mount) changedAt() time.Time { return time.Unix(0, m.changed.Load()) }
+
+// LiveChanged tells the mount that the live tree of branch was changed by other means than this mount (coral add), so
+// that the kernel does not show its old names for another second. It never blocks.
+func (m *Mount) LiveChanged(branch string) {
+	n := &m.notify
+	n.dirtyMu.Lock()
+	n.dirty[branch] = true
+	n.dirtyMu.Unlock()
+	poke(n.trees)
+}
 
 // sweep asks for liveNodes.sweep.
 func (n *notifier) sweep() { poke(n.forget) }
@@ -66,6 +82,17 @@ func (n *notifier) run() {
 			return
 		case <-n.forget:
 			n.m.live.sweep()
+		case <-n.trees:
+			n.dirtyMu.Lock()
+			dirty := n.dirty
+			n.dirty = map[string]bool{}
+			n.dirtyMu.Unlock()
+			for branch := range dirty {
+				dir, name := n.find(branchesName + "/" + branch)
+				if dir != nil {
+					n.sendTree(dir.GetChild(name))
+				}
+			}
 		case <-n.refs:
 			now := n.m.refState()
 			was := n.known
@@ -163,11 +190,32 @@ func (n *notifier) send(paths []string) {
 		if dir == nil {
 			continue
 		}
-		n.mu.Lock()
-		if n.armed {
-			dir.NotifyEntry(name) // ENOENT: the kernel does not have it
+		n.notify(func() { dir.NotifyEntry(name) }) // ENOENT: the kernel does not have it
+	}
+}
+
+// sendTree invalidates the attributes of every directory that the kernel knows in a live tree, and the names of what is no
+// directory. Names of directories are left alone: a process may be in one.
+func (n *notifier) sendTree(dir *fusefs.Inode) {
+	if dir == nil || !dir.IsDir() {
+		return
+	}
+	n.notify(func() { dir.NotifyContent(-1, 0) }) // a negative offset: attributes only
+	for name, c := range dir.Children() {
+		if c.IsDir() {
+			n.sendTree(c)
+			continue
 		}
-		n.mu.Unlock()
+		n.notify(func() { dir.NotifyEntry(name) })
+	}
+}
+
+// notify sends one notification unless the notifier is disarmed.
+func (n *notifier) notify(send func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.armed {
+		send()
 	}
 }
 

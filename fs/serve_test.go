@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/posixtest"
@@ -258,7 +261,7 @@ func TestSetID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to change owners")
 	}
-	m := mount(t, daemonConfig{})
+	m := mount(t, daemonConfig{AllowOther: true})
 	mode := func(path string) uint32 {
 		t.Helper()
 		var st unix.Stat_t
@@ -288,6 +291,36 @@ func TestSetID(t *testing.T) {
 	wantBytes(t, path, []byte("x"))
 	if m.count().Passthrough && m.count().Reads == before.Reads {
 		t.Error("a setuid file is passed through")
+	}
+	asUser := func(script string) (string, error) {
+		cmd := exec.Command("sh", "-c", script)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+		cmd.Dir = "/"
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for p := m.dir; p != "/"; p = filepath.Dir(p) { // t.TempDir is closed to others
+		if p != m.dir {
+			os.Chmod(p, 0o755)
+		}
+	}
+	if err := unix.Chmod(path, 0o6777); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := asUser("echo y >> " + path); err != nil {
+		t.Errorf("a user's write: %v: %s", err, out)
+	}
+	if got := mode(path); got&0o6000 != 0 {
+		t.Errorf("after a user's write: mode %o", got)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := asUser("cat " + path); err == nil || !strings.Contains(out, "denied") {
+		t.Errorf("another user reads a file of mode 600: %v: %s", err, out)
 	}
 	dir := m.main("shared")
 	if err := os.Mkdir(dir, 0o755); err != nil {

@@ -68,11 +68,9 @@ func unmount(point string, lazy bool) error {
 		}
 		return unix.Unmount(point, flags)
 	}
-	bin, err := exec.LookPath("fusermount3")
+	bin, err := fusermount()
 	if err != nil {
-		if bin, err = exec.LookPath("fusermount"); err != nil {
-			return err
-		}
+		return err
 	}
 	args := []string{"-u", point}
 	if lazy {
@@ -89,6 +87,18 @@ func unmount(point string, lazy bool) error {
 		return syscall.EINVAL
 	}
 	return fmt.Errorf("%s: %w", text, err)
+}
+
+// fusermount finds the program that mounts and unmounts for who is not root.
+func fusermount() (string, error) {
+	bin, err := exec.LookPath("fusermount3")
+	if err != nil {
+		bin, err = exec.LookPath("fusermount")
+	}
+	if err != nil {
+		return "", fmt.Errorf("neither root nor fusermount3 (package fuse3): %w", errs.Unsupported)
+	}
+	return bin, nil
 }
 
 // readaheadKB is what /sys/class/bdi/…/read_ahead_kb is set to: one request.
