@@ -17,6 +17,7 @@ import (
 type blobMeta struct {
 	info objstore.Info
 	hdr  *delta.Header // of delta.FrameBlocks, else nil
+	cost int64         // estimated memory
 
 	// payload is the whole payload of a delta.FrameBlocks blob so small that reading its header has read all of it; else nil.
 	payload []byte
@@ -51,7 +52,7 @@ func (s *Store) loadMeta(ctx context.Context, id oid.ID) (*blobMeta, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob %s: %w", id, err)
 	}
-	m := &blobMeta{info: info}
+	m := &blobMeta{info: info, cost: 512}
 	switch {
 	case info.Kind != objstore.Blob:
 		return nil, fmt.Errorf("blob %s: stored as a %s: %w", id, info.Kind, errs.Invalid)
@@ -84,6 +85,9 @@ func (s *Store) loadMeta(ctx context.Context, id oid.ID) (*blobMeta, error) {
 	return m, nil
 }
 
+// headerTables is what a header with entropy tables keeps of them when parsed: 20 KiB for a Huffman table, 33 KiB for one of differences.
+const headerTables = 56 << 10
+
 // readHeader fills in hdr and payload.
 func (s *Store) readHeader(ctx context.Context, m *blobMeta) error {
 	stored := m.info.Stored
@@ -107,11 +111,17 @@ func (s *Store) readHeader(ctx context.Context, m *blobMeta) error {
 			return err
 		}
 	}
+	if m.hdr, err = delta.ParseHeader(b[:n], stored); err != nil {
+		return err
+	}
 	if stored <= headerGuess {
 		m.payload = b
 	}
-	m.hdr, err = delta.ParseHeader(b[:n], stored)
-	return err
+	m.cost += int64(len(m.payload)) + n
+	if index := int64(m.hdr.Blocks()) * 16; n > index+64 {
+		m.cost += headerTables
+	}
+	return nil
 }
 
 func corrupt(id oid.ID, format string, args ...any) error {
@@ -162,9 +172,8 @@ type metaCache struct {
 }
 
 type metaEntry struct {
-	id   oid.ID
-	m    *blobMeta
-	cost int64
+	id oid.ID
+	m  *blobMeta
 }
 
 // metaBudget bounds the estimated memory of parsed headers.
@@ -189,19 +198,12 @@ func (c *metaCache) put(id oid.ID, m *blobMeta) {
 	if e, ok := c.ids[id]; ok {
 		c.unlink(e)
 	}
-	cost := 512 + int64(len(m.payload))
-	if m.hdr != nil {
-		cost += int64(m.hdr.Blocks())*32 + headerTables
-	}
-	c.ids[id] = c.lru.PushFront(&metaEntry{id, m, cost})
-	c.cost += cost
+	c.ids[id] = c.lru.PushFront(&metaEntry{id, m})
+	c.cost += m.cost
 	for c.cost > metaBudget && c.lru.Len() > 1 {
 		c.unlink(c.lru.Back())
 	}
 }
-
-// headerTables is a guess at the entropy tables that a parsed header keeps.
-const headerTables = 8 << 10
 
 // remove forgets id if m is still what is known of it.
 func (c *metaCache) remove(id oid.ID, m *blobMeta) {
@@ -223,5 +225,5 @@ func (c *metaCache) drop() {
 func (c *metaCache) unlink(e *list.Element) {
 	me := c.lru.Remove(e).(*metaEntry)
 	delete(c.ids, me.id)
-	c.cost -= me.cost
+	c.cost -= me.m.cost
 }
