@@ -1,8 +1,11 @@
 // Package ref keeps the names of a repository: branches, tags and HEAD, and the log of their moves, in refs.db (bbolt).
-// Every change is one transaction, durable when the call returns. Safe for concurrent use.
+// Every change is one transaction with its line of the log, durable when the call returns. Safe for concurrent use by one process;
+// the repository's lock keeps others out. It does not know what an id stands for: that a commit exists is the caller's to check.
 package ref
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"coral/internal/oid"
@@ -26,56 +29,31 @@ type Move struct {
 	Time     time.Time
 	Ref      string // "branches/main", "tags/v1", "HEAD"
 	Old, New oid.ID
-	Who      string
-	Why      string // "snapshot: step 500", "branch: created from main"
+	Who      string // one line, at most MaxWho bytes
+	Why      string // "snapshot: step 500", "branch: created"; one line, at most MaxWhy bytes
 }
 
-// Store is the open set of names.
-type Store struct{}
+// Bounds of the ref log. Longer texts are cut, older moves are forgotten.
+const (
+	MaxMoves = 100_000
+	MaxWho   = 256
+	MaxWhy   = 1024
+)
 
-// Open opens refs.db in dir, creating it with HEAD at branch "main" (which exists and has no commit) unless readOnly.
-func Open(dir string, readOnly bool) (*Store, error) { panic("unwritten") }
+// The prefixes of Move.Ref.
+const (
+	branchPrefix = "branches/"
+	tagPrefix    = "tags/"
+	headName     = "HEAD"
+)
 
-// Close closes the store.
-func (s *Store) Close() error { panic("unwritten") }
-
-// CheckName says whether name may be a branch or tag: git's rules (slash-separated, no empty, "." or ".." parts, no part that begins with "." or ends in ".lock", no control characters,
-// space ~ ^ : ? * [ \ @{), at most 200 bytes, not HEAD, and not 64 hex digits. errs.Invalid says why not.
-func CheckName(name string) error { panic("unwritten") }
-
-// Head returns HEAD.
-func (s *Store) Head() (Head, error) { panic("unwritten") }
-
-// SetHead points HEAD to a branch that exists, or to a commit.
-func (s *Store) SetHead(h Head, who, why string) error { panic("unwritten") }
-
-// Branch returns a branch; errs.NotFound names it.
-func (s *Store) Branch(name string) (Ref, error) { panic("unwritten") }
-
-// Branches lists branches by name.
-func (s *Store) Branches() ([]Ref, error) { panic("unwritten") }
-
-// CreateBranch makes a branch at id (zero: no commit yet). errs.Exist if it exists; errs.Conflict when it would need a name that is a directory of
-// branches, or the other way round ("a" and "a/b").
-func (s *Store) CreateBranch(name string, id oid.ID, who, why string) error { panic("unwritten") }
-
-// MoveBranch sets the branch to new if it is at old; else errs.Conflict.
-func (s *Store) MoveBranch(name string, old, new oid.ID, who, why string) error { panic("unwritten") }
-
-// RenameBranch renames a branch, and HEAD with it.
-func (s *Store) RenameBranch(from, to string, who string) error { panic("unwritten") }
-
-// DeleteBranch deletes a branch that is at old; errs.Conflict if it moved or if HEAD is on it.
-func (s *Store) DeleteBranch(name string, old oid.ID, who, why string) error { panic("unwritten") }
-
-// Tag, Tags, CreateTag, DeleteTag do the same for tags, which never move.
-func (s *Store) Tag(name string) (Ref, error)                 { panic("unwritten") }
-func (s *Store) Tags() ([]Ref, error)                         { panic("unwritten") }
-func (s *Store) CreateTag(r Ref, who, why string) error       { panic("unwritten") }
-func (s *Store) DeleteTag(name string, who, why string) error { panic("unwritten") }
-
-// Log returns up to limit moves of refName ("" for all), newest first. The log is bounded: at most 100,000 moves are kept.
-func (s *Store) Log(refName string, limit int) ([]Move, error) { panic("unwritten") }
-
-// Generation changes whenever a ref does; cheap.
-func (s *Store) Generation() uint64 { panic("unwritten") }
+// String returns the line of the log as people read it: time, ref, old and new id (a row of "-" for none), who and why.
+func (m Move) String() string {
+	short := func(id oid.ID) string {
+		if id.IsZero() {
+			return strings.Repeat("-", oid.ShortLen)
+		}
+		return id.Short()
+	}
+	return fmt.Sprintf("%s %s %s..%s %s: %s", m.Time.UTC().Format(time.RFC3339), m.Ref, short(m.Old), short(m.New), m.Who, m.Why)
+}
