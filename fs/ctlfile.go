@@ -41,13 +41,13 @@ func (d *controlDir) node(name string) child {
 	case "control":
 		return &controlFile{readOnly: d.m.readOnly()}
 	case "last":
-		return &textFile{d.m.readOnly(), d.m.last.get}
+		return &textFile{d.m.readOnly(), 0o400, d.m.last.get}
 	case "status":
-		return &textFile{d.m.readOnly(), func() []byte { return d.m.ctl.Status(d.m.base) }}
+		return &textFile{d.m.readOnly(), 0o444, func() []byte { return d.m.ctl.Status(d.m.base) }}
 	case "log":
-		return &textFile{d.m.readOnly(), func() []byte { return d.m.ctl.Log(d.m.base) }}
+		return &textFile{d.m.readOnly(), 0o400, func() []byte { return d.m.ctl.Log(d.m.base) }}
 	case "repo":
-		return &textFile{d.m.readOnly(), func() []byte { return []byte(filepath.Dir(d.m.repo.Dir) + "\n") }}
+		return &textFile{d.m.readOnly(), 0o444, func() []byte { return []byte(filepath.Dir(d.m.repo.Dir) + "\n") }}
 	}
 	return nil
 }
@@ -85,10 +85,11 @@ func (l *lastReply) set(reply []byte) {
 // textFile is a file whose text is made at each open. Its size is 0, as in /proc.
 type textFile struct {
 	readOnly
+	perm uint32
 	text func() []byte
 }
 
-func (f *textFile) attr(out *fuse.Attr) { f.m.owned(out, syscall.S_IFREG|0o444, 0, time.Now()) }
+func (f *textFile) attr(out *fuse.Attr) { f.m.owned(out, syscall.S_IFREG|f.perm, 0, time.Now()) }
 func (f *textFile) ttl() time.Duration  { return 0 }
 
 // Getattr serves stat(2).

@@ -15,6 +15,7 @@ import (
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"coral/objstore/cache"
 	"coral/vcs"
@@ -38,6 +39,7 @@ type Mount struct {
 	loud   lastText     // fail's rate limit
 	cache  *cache.Files // nil if the repository is read-only
 	server *fuse.Server
+	dev    string // the mount's device, "0:39"
 	kernel *kernel
 	root   *rootNode
 	uid    uint32
@@ -91,7 +93,7 @@ func New(ctx context.Context, repo *vcs.Repo, ctl Controller, opts Options) (*Mo
 		m.Unmount(true)
 		return nil, fmt.Errorf("mount %s: %w", opts.Mountpoint, err)
 	}
-	if err := setReadahead(m.opts.Mountpoint); err != nil { // without root: slower, no more
+	if err := setReadahead(m.dev); err != nil { // without root: slower, no more
 		m.log.Info("read-ahead stays at the kernel's default", "err", err)
 	}
 	return m, nil
@@ -151,7 +153,11 @@ func (m *Mount) mount() error {
 		return err
 	}
 	m.server = server
-	return nil
+	m.dev, err = device(m.opts.Mountpoint)
+	if err != nil {
+		unmount(m.opts.Mountpoint, true)
+	}
+	return err
 }
 
 func (m *Mount) fuseOptions() *fusefs.Options {
@@ -190,6 +196,13 @@ func (m *Mount) panicked(v any) fuse.Status {
 // serve answers requests until the mount is gone, for whatever reason, then ends everything.
 func (m *Mount) serve() {
 	m.server.Serve()
+	// If the connection was cut (umount -f, fusectl), a dead mount is left. Another daemon's may be there by now, with the
+	// device number that ours had, but it is not dead. To ask a dead mount is safe: no request comes to us.
+	var st unix.Statfs_t
+	if dev, err := device(m.opts.Mountpoint); err == nil && dev == m.dev && unix.Statfs(m.opts.Mountpoint, &st) == unix.ENOTCONN {
+		m.log.Warn("the connection to the kernel was cut", "mountpoint", m.opts.Mountpoint)
+		unmount(m.opts.Mountpoint, true)
+	}
 	m.end()
 }
 

@@ -455,6 +455,27 @@ func TestUnmount(t *testing.T) {
 	}
 }
 
+// TestConnectionCut: a mount whose connection is cut while a file is open leaves nothing behind.
+func TestConnectionCut(t *testing.T) {
+	m := mount(t, daemonConfig{})
+	write(t, m.main("a"), []byte("a"))
+	f, err := os.Open(m.main("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Unmount(m.dir, unix.MNT_FORCE); err != nil && err != syscall.EBUSY {
+		t.Skipf("umount -f: %v", err)
+	}
+	eventually(t, "the dead mount is gone", func() bool {
+		names, err := os.ReadDir(m.dir)
+		return err == nil && len(names) == 0
+	})
+	m.stop(m.cmd, m.dir, m.log)
+	m.start(daemonConfig{})
+	wantBytes(t, m.main("a"), []byte("a"))
+}
+
 func TestReadOnlyMount(t *testing.T) {
 	m := mount(t, daemonConfig{})
 	write(t, m.main("a"), []byte("a"))

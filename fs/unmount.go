@@ -104,14 +104,18 @@ func fusermount() (string, error) {
 // readaheadKB is what /sys/class/bdi/…/read_ahead_kb is set to: one request.
 const readaheadKB = maxRequest >> 10
 
-// setReadahead raises the read-ahead of what is mounted on point. It finds the device without touching the mount.
-func setReadahead(point string) error {
+// setReadahead raises the read-ahead of a device ("0:39").
+func setReadahead(dev string) error {
+	return os.WriteFile(filepath.Join("/sys/class/bdi", dev, "read_ahead_kb"), strconv.AppendInt(nil, readaheadKB, 10), 0)
+}
+
+// device returns the device ("0:39") of what is mounted on point, without touching the mount.
+func device(point string) (dev string, err error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
-	dev := ""
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -121,12 +125,12 @@ func setReadahead(point string) error {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return err
+		return "", err
 	}
 	if dev == "" {
-		return fmt.Errorf("%s is not in /proc/self/mountinfo: %w", point, errs.NotFound)
+		return "", fmt.Errorf("%s is not in /proc/self/mountinfo: %w", point, errs.NotFound)
 	}
-	return os.WriteFile(filepath.Join("/sys/class/bdi", dev, "read_ahead_kb"), strconv.AppendInt(nil, readaheadKB, 10), 0)
+	return dev, nil
 }
 
 // unescapeMount undoes the octal escapes (\040) of paths in mountinfo.
