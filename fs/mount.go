@@ -32,18 +32,19 @@ const maxRequest = 1 << 20
 
 // Mount is a live mount. Unmount it, then Wait.
 type Mount struct {
-	repo   *vcs.Repo
-	ctl    Controller
-	opts   Options
-	log    *slog.Logger
-	loud   lastText     // fail's rate limit
-	cache  *cache.Files // nil if the repository is read-only
-	server *fuse.Server
-	dev    string // the mount's device, "0:39"
-	kernel *kernel
-	root   *rootNode
-	uid    uint32
-	gid    uint32
+	repo         *vcs.Repo
+	ctl          Controller
+	opts         Options
+	log          *slog.Logger
+	loud         lastText     // fail's rate limit
+	cache        *cache.Files // nil if the repository is read-only; shared by the mounts of this process
+	releaseCache func() error
+	server       *fuse.Server
+	dev          string // the mount's device, "0:39"
+	kernel       *kernel
+	root         *rootNode
+	uid          uint32
+	gid          uint32
 
 	base   context.Context // of requests: it does not end before they do
 	ctx    context.Context // of background work: ends with the mount
@@ -129,7 +130,7 @@ func prepare(ctx context.Context, repo *vcs.Repo, ctl Controller, opts Options) 
 	if opts.ReadOnly && !writable(repo.Dir) {
 		return m, nil
 	}
-	m.cache, err = cache.Open(filepath.Join(repo.Dir, "cache"), opts.CacheSize)
+	m.cache, m.releaseCache, err = cache.Share(filepath.Join(repo.Dir, "cache"), opts.CacheSize)
 	if err != nil {
 		m.log.Warn("no cache of materialised files", "err", err)
 	}
@@ -221,7 +222,7 @@ func (m *Mount) end() {
 
 func (m *Mount) closeCache() {
 	if m.cache != nil {
-		m.cache.Close()
+		m.releaseCache()
 	}
 }
 

@@ -266,3 +266,35 @@ func TestConcurrent(t *testing.T) {
 		t.Fatalf("%d bytes are held, the quota is 1000", n)
 	}
 }
+
+func TestShare(t *testing.T) {
+	dir := t.TempDir()
+	a, releaseA, err := Share(dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, releaseB, err := Share(dir, 0)
+	if err != nil || a != b {
+		t.Fatalf("two caches for one directory: %v", err)
+	}
+	id := mustFill(t, a, content('a', 10))
+	for range 2 {
+		if err := releaseA(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, b, id) == nil {
+		t.Fatal("closed while another uses it")
+	}
+	if err := releaseB(); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, b, id) != nil {
+		t.Fatal("open after the last release")
+	}
+	c, release, err := Share(dir, 0)
+	if err != nil || c == a || read(t, c, id) == nil {
+		t.Fatalf("opened again: %v", err)
+	}
+	release()
+}
