@@ -56,6 +56,15 @@ func (c *Coder) Decompress(dst, frame []byte) error {
 	return nil
 }
 
+// ContentSize returns the decoded length that the frame states; ok is false if it states none.
+func ContentSize(frame []byte) (n uint64, ok bool) {
+	var h zstd.Header
+	if err := h.Decode(frame); err != nil || !h.HasFCS {
+		return 0, false
+	}
+	return h.FrameContentSize, true
+}
+
 var pool = sync.Pool{New: func() any { return new(Coder) }}
 
 // Get lends a Coder, for callers without one of their own; Put takes it back.

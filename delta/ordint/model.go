@@ -62,18 +62,20 @@ func CommonZeros(have int, b []byte) int {
 }
 
 // Gate returns the mean number of bits of the differences of up to 256 elements all over the
-// block: a quick sign of whether the base is of use. It is in 1/256 of a bit.
-func Gate(k Kind, raw, base []byte) int {
-	w := k.Width()
+// block, after Reset: a quick sign of whether the base is of use. It is in 1/256 of a bit.
+func (m *Model) Gate(raw, base []byte) int {
+	w := m.kind.Width()
 	n := len(raw) / w
 	step := max(1, n/256)
+	magnitude := uint32(0x7fffffff) &^ (1<<m.zero - 1)
 	sum, seen := 0, 0
-	for i := 0; i < n; i += step {
+	for from := 0; from+step <= n; from += step {
+		i := from + seen*29%step // not in step with rows
 		var d int32
 		if w == 2 {
 			d = diff16(le.Uint16(raw[2*i:]), le.Uint16(base[2*i:]))
 		} else {
-			d = diff32(le.Uint32(raw[4*i:]), le.Uint32(base[4*i:]), 0x7fffffff, 0)
+			d = diff32(le.Uint32(raw[4*i:]), le.Uint32(base[4*i:]), magnitude, m.zero)
 		}
 		sum += bits.Len32(uint32(max(d, -(d + 1))))
 		seen++

@@ -2,6 +2,7 @@ package solo
 
 import (
 	"errors"
+	"math"
 
 	"github.com/klauspost/compress/huff0"
 
@@ -50,21 +51,42 @@ func (m *Model) Sample(b []byte) {
 	}
 }
 
-// Choose decides from the samples which planes may be coded, returns the bits an element then takes, and
-// forgets the samples.
-func (m *Model) Choose() float64 {
+// Choose decides from the samples which planes may be coded in a blob of total elements, returns the bits
+// an element then takes, tables included, and forgets the samples.
+func (m *Model) Choose(total int) float64 {
 	var bits float64
 	for p := range m.shape.Planes() {
-		raw := float64(8 * m.n)
-		e := huff.Entropy(m.count[p][:])
-		m.code[p] = e < raw-raw/minGain
+		raw := float64(8 * total)
+		coded := m.expect(p, total)
+		m.code[p] = coded < raw-raw/minGain
 		if m.code[p] {
-			raw = e
+			raw = coded
 		}
 		bits += raw
 		m.count[p] = [256]uint32{}
 	}
-	return bits / float64(max(m.n, 1))
+	return bits / float64(max(total, 1))
+}
+
+// expect returns the bits that a plane of total elements, of which m.n were counted, takes if it is coded.
+// A sample looks less random than what it is taken from (Miller and Madow 1955), and the table costs about
+// 3 bits a symbol.
+func (m *Model) expect(p, total int) float64 {
+	if m.n == 0 {
+		return 0
+	}
+	used := 0
+	for _, n := range m.count[p] {
+		if n > 0 {
+			used++
+		}
+	}
+	if used <= 1 {
+		return 8
+	}
+	whole := float64(total) / float64(m.n)
+	bias := float64(used-1) / 2 * math.Log2E * max(0, 1-1/whole)
+	return (huff.Entropy(m.count[p][:])+bias)*whole + float64(64+3*used)
 }
 
 // Count adds the statistics of a block to come, of the planes that may be coded.

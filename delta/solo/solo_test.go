@@ -16,7 +16,7 @@ func encode(m *Model, dt dtype.Kind, raw []byte) (tables, stored []byte, ok bool
 	s, _ := ShapeOf(dt)
 	m.Reset(s)
 	m.Sample(raw)
-	m.Choose()
+	m.Choose(len(raw) / s.Width)
 	m.Count(raw)
 	m.Build()
 	m.Tables(func(p int, body []byte) {
@@ -121,7 +121,7 @@ func bench(b *testing.B, fn func(b *testing.B, m *Model, s Shape, t *Tables, raw
 			b.ReportAllocs()
 			m.Reset(s)
 			m.Sample(raw)
-			m.Choose()
+			m.Choose(len(raw) / s.Width)
 			fn(b, m, s, &t, raw, stored)
 			b.ReportMetric(float64(len(stored))/float64(len(raw)), "ratio")
 		})

@@ -1,0 +1,74 @@
+package delta
+
+import (
+	"fmt"
+
+	"coral/delta/lit"
+	"coral/delta/ordint"
+	"coral/delta/same"
+	"coral/delta/solo"
+	"coral/internal/errs"
+)
+
+// decoderState holds the decoders of single codecs; each is made when first needed: 256 KiB for split
+// blocks, 128 KiB for differences.
+type decoderState struct {
+	lit  lit.Coder
+	solo *solo.Decoder
+	ord  *ordint.Decoder
+}
+
+func newDecoder() *Decoder { return new(Decoder) }
+
+func (d *Decoder) decodeBlock(h *Header, i int, dst, stored, base []byte) error {
+	if i < 0 || i >= h.blocks() {
+		return fmt.Errorf("decode block %d of %d: %w", i, h.blocks(), errs.Invalid)
+	}
+	e := h.entries[i]
+	where := func() string { return fmt.Sprintf("block %d of %d (%v)", i, h.blocks(), e.codec) }
+	if len(dst) != h.rawLen(i) {
+		return fmt.Errorf("decode %s: %d raw bytes into %d: %w", where(), h.rawLen(i), len(dst), errs.Invalid)
+	}
+	if len(stored) != int(e.stored) {
+		return corrupt(where(), "%d stored bytes, want %d", len(stored), e.stored)
+	}
+	if e.codec.needsBase() && len(base) != len(dst) {
+		return corrupt(where(), "%d bytes of the base, want %d", len(base), len(dst))
+	}
+	if err := d.decode(h, e.codec, dst, stored, base); err != nil {
+		return corrupt(where(), "%v", err)
+	}
+	if got := checksum(dst); got != e.sum {
+		return corrupt(where(), "checksum %08x, want %08x", got, e.sum)
+	}
+	return nil
+}
+
+// decode decodes a block whose lengths have been checked.
+func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) error {
+	switch c {
+	case codecRaw:
+		copy(dst, stored)
+	case codecZero:
+		clear(dst)
+	case codecConst:
+		same.Fill(dst, stored)
+	case codecZstd:
+		return d.lit.Decompress(dst, stored)
+	case codecSame:
+		copy(dst, base)
+	case codecSplit:
+		if d.solo == nil {
+			d.solo = new(solo.Decoder)
+		}
+		return d.solo.Decode(h.shape, &h.split, dst, stored)
+	case codecOrdint:
+		if d.ord == nil {
+			d.ord = new(ordint.Decoder)
+		}
+		return d.ord.Decode(h.ord, dst, stored, base)
+	default:
+		return errs.Unsupported
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package delta
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"coral/delta/format/dtype"
+	"coral/delta/lit"
+	"coral/delta/ordint"
+	"coral/delta/same"
+	"coral/delta/solo"
+	"coral/internal/errs"
+)
+
+// encoderState is the scratch memory of encoding, about 1 MiB once all codecs were used. What grows with the
+// blob is in dst only.
+type encoderState struct {
+	p        plan
+	solo     *solo.Model
+	ord      *ordint.Model
+	lit      lit.Coder
+	ordTable []byte
+	tmp      []byte // a sample compressed
+	piece    []byte // a sample
+
+	dec   Decoder
+	hdr   Header
+	block [1 << bytesBlockLog]byte // decoded again
+
+	damage func(c codecID, stored []byte) // tests break blocks here, between coding and verification
+}
+
+const (
+	minBlocks = 64        // shorter blobs are stored raw: a header is 28 bytes at least
+	maxRaw    = 256 << 10 // longer ones always get blocks, for the checksums: a reader wants a part
+	maxHead   = 64        // a payload is at most this and a thousandth longer than the blob
+	minGain   = 128       // zstd must save this part of a block
+)
+
+func newEncoder() *Encoder { return new(Encoder) }
+
+func (e *encoderState) encode(dst, raw, base []byte, dt dtype.Kind) ([]byte, Result, error) {
+	if len(raw) > MaxBlob {
+		return dst, Result{}, fmt.Errorf("encode blob of %d bytes, at most %d: %w", len(raw), MaxBlob, errs.Invalid)
+	}
+	start := len(dst)
+	if len(raw) < minBlocks {
+		return append(dst, raw...), Result{Codec: FrameRaw}, nil
+	}
+	e.plan(raw, base, dt)
+	defer func() { e.p.raw, e.p.base = nil, nil }()
+	for {
+		dst = e.write(dst[:start])
+		size := len(dst) - start
+		if size >= len(raw) && len(raw) <= maxRaw {
+			return append(dst[:start], raw...), Result{Codec: FrameRaw}, nil
+		}
+		ok, err := e.verify(dst[start:])
+		if ok && size > len(raw)+len(raw)/1000+maxHead {
+			ok, err = e.p.retreat(errs.TooLarge) // tables that no block made up for
+		}
+		if err != nil {
+			return dst[:start], Result{}, err
+		}
+		if ok {
+			return dst, Result{Codec: FrameBlocks, UsesBase: e.p.usesBase()}, nil
+		}
+	}
+}
+
+// write appends the payload: header with an empty index, blocks, then the index. A block that its codec
+// does not shrink becomes raw in the plan.
+func (e *encoderState) write(dst []byte) []byte {
+	p := &e.p
+	start := len(dst)
+	head := prefix{dtype: p.dtype, blockLog: p.log, rawSize: int64(len(p.raw))}
+	dst = head.append(dst)
+	index := len(dst)
+	for range p.codec {
+		dst = appendEntry(dst, entry{})
+	}
+	dst, head.tables = e.writeTables(dst)
+	head.headerLen = int64(len(dst) + sumLen - start)
+	dst = append(dst, 0, 0, 0, 0)
+	for i := range p.codec {
+		at := len(dst)
+		b := p.blockRaw(i)
+		dst = e.writeBlock(dst, i)
+		if p.codec[i] != codecSame && len(dst)-at >= len(b) {
+			dst, p.codec[i] = append(dst[:at], b...), codecRaw
+		}
+		if e.damage != nil {
+			e.damage(p.codec[i], dst[at:])
+		}
+		appendEntry(dst[:index+i*entryLen], entry{codec: p.codec[i], stored: uint32(len(dst) - at), sum: checksum(b)})
+	}
+	head.append(dst[:start])
+	header := dst[start : start+int(head.headerLen)]
+	le.PutUint32(header[len(header)-sumLen:], checksum(header[:len(header)-sumLen]))
+	return dst
+}
+
+// writeTables appends the tables that the plan needs.
+func (e *encoderState) writeTables(dst []byte) ([]byte, int) {
+	n := 0
+	if e.p.hasOrd {
+		dst = appendTable(dst, tableOrdint, 0, e.ordTable)
+		n++
+	}
+	if e.p.needsSplit() {
+		e.solo.Tables(func(plane int, body []byte) {
+			dst = appendTable(dst, tableHuff0, plane, body)
+			n++
+		})
+	}
+	return dst, n
+}
+
+func (p *plan) usesBase() bool { return slices.ContainsFunc(p.codec, codecID.needsBase) }
+
+func (p *plan) needsSplit() bool { return slices.Contains(p.codec, codecSplit) }
+
+// writeBlock appends block i by the plan's codec. What it appends for a block that cannot be coded
+// is at least as long as the block.
+func (e *encoderState) writeBlock(dst []byte, i int) []byte {
+	p := &e.p
+	b := p.blockRaw(i)
+	switch p.codec[i] {
+	case codecZero, codecSame:
+		return dst
+	case codecConst:
+		w, _ := same.Pattern(b)
+		return append(dst, w...)
+	case codecZstd:
+		if out := e.lit.Compress(dst, b); len(out)-len(dst) < len(b)-len(b)/minGain {
+			return out
+		}
+	case codecSplit:
+		if out, ok := e.solo.Encode(dst, b); ok {
+			return out
+		}
+	case codecOrdint:
+		if out, ok := e.ord.Encode(dst, b, p.blockBase(i)); ok {
+			return out
+		}
+	}
+	return append(dst, b...)
+}
+
+// verify decodes the payload as a reader would and compares it with the raw bytes. Blocks that differ become
+// raw in the plan and false is returned: the payload must be written again. An error means that not even
+// raw blocks come back.
+func (e *encoderState) verify(payload []byte) (bool, error) {
+	p := &e.p
+	n := int64(len(payload))
+	size, err := headerLen(payload[:PrefixLen], n)
+	if err == nil {
+		err = e.hdr.parse(payload[:size], n)
+	}
+	if err != nil {
+		return p.retreat(err)
+	}
+	ok := true
+	for i := range p.codec {
+		blk := e.hdr.block(i)
+		raw, dst := p.blockRaw(i), e.block[:blk.Raw]
+		stored := payload[blk.Offset : blk.Offset+int64(blk.Stored)]
+		err := e.dec.decodeBlock(&e.hdr, i, dst, stored, p.blockBase(i))
+		if err == nil && bytes.Equal(dst, raw) {
+			continue
+		}
+		if p.codec[i] == codecRaw {
+			return false, fmt.Errorf("verify raw block %d of %s: %w", i, p.dtype, errs.Corrupt)
+		}
+		p.codec[i], ok = codecRaw, false
+	}
+	return ok, nil
+}
+
+// retreat makes all blocks raw and drops the tables, after a header that could not be read back.
+func (p *plan) retreat(cause error) (bool, error) {
+	if !p.hasOrd && !p.needsSplit() {
+		return false, fmt.Errorf("verify header of %s: %w", p.dtype, cause)
+	}
+	p.hasOrd = false
+	for i := range p.codec {
+		p.codec[i] = codecRaw
+	}
+	return false, nil
+}

@@ -1,0 +1,112 @@
+package delta
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"coral/delta/codectest"
+	"coral/delta/format/dtype"
+)
+
+var update = flag.Bool("update", false, "write missing files of testdata/v1; never those that exist")
+
+// golden are blobs whose payloads, as the first version wrote them, are kept in testdata/v1:
+// every later version must decode them to the same bytes. Encoders may choose other bytes later.
+var golden = []struct {
+	name            string
+	dt              dtype.Kind
+	shape, relation string
+	length          int
+	codec           string
+}{
+	{"zero", dtype.F32, "zeros", "none", 300, "zero"},
+	{"constant", dtype.F32, "constant", "none", 301, "constant"},
+	{"zstd", dtype.Bytes, "text", "none", 1500, "zstd"},
+	{"split-bf16", dtype.BF16, "gauss", "none", 1501, "split"},
+	{"split-f16", dtype.F16, "gauss", "none", 1501, "split"},
+	{"split-f32", dtype.F32, "gauss", "none", 1503, "split"},
+	{"split-f32-upcast", dtype.F32, "upcast", "none", 1500, "split"},
+	{"split-f64", dtype.F64, "gauss", "none", 2999, "split"},
+	{"split-f64-upcast", dtype.F64, "upcast", "none", 3000, "split"},
+	{"split-i16", dtype.I16, "gauss", "none", 1501, "split"},
+	{"same", dtype.F32, "gauss", "same", 1500, "same"},
+	{"ordint-bf16", dtype.BF16, "gauss", "near", 3001, "ordint"},
+	{"ordint-bf16-masked", dtype.BF16, "gauss", "rows", 3001, "ordint"},
+	{"ordint-f16", dtype.F16, "gauss", "near", 3000, "ordint"},
+	{"ordint-f32", dtype.F32, "gauss", "near", 3002, "ordint"},
+	{"ordint-f32-upcast", dtype.F32, "upcast", "upcast", 3000, "ordint"},
+	{"ordint-f32-blocks", dtype.F32, "halfzero", "sparse", 66000, "ordint"},
+}
+
+func TestGolden(t *testing.T) {
+	for _, g := range golden {
+		path := filepath.Join("testdata", "v1", g.name)
+		if *update {
+			writeGolden(t, path, g.dt, g.shape, g.relation, g.length)
+		}
+		raw, payload := readFile(t, path+".raw"), readFile(t, path+".payload")
+		base, _ := os.ReadFile(path + ".base")
+		got, err := decodeAll(payload, base, FrameBlocks)
+		if err != nil || !bytes.Equal(got, raw) {
+			t.Errorf("%s: decoded to other bytes, or: %v", g.name, err)
+			continue
+		}
+		h, err := ParseHeader(payload[:le.Uint32(payload[12:])], int64(len(payload)))
+		if err != nil || h.Codec(0) != g.codec {
+			t.Errorf("%s: first block is %s, want %s", g.name, h.Codec(0), g.codec)
+		}
+	}
+}
+
+func writeGolden(t *testing.T, path string, dt dtype.Kind, shape, relation string, n int) {
+	t.Helper()
+	if _, err := os.Stat(path + ".payload"); err == nil {
+		return
+	}
+	raw := codectest.Blob(shape, dt, n, 1)
+	base := codectest.Base(relation, raw, dt, 2)
+	if relation == "upcast" {
+		base = bytes.Clone(raw)
+		for i := 2; i < len(base); i += 12 {
+			base[i] ^= 1
+		}
+	}
+	payload, res, err := NewEncoder().Encode(nil, raw, base, dt)
+	if err != nil || res.Codec != FrameBlocks {
+		t.Fatalf("%s: codec %d, %v", path, res.Codec, err)
+	}
+	files := map[string][]byte{".raw": raw, ".payload": payload}
+	if res.UsesBase {
+		files[".base"] = base
+	}
+	for ext, b := range files {
+		if err := os.WriteFile(path+ext, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestPlainPayload spells out the smallest payload with a raw and a repeated block.
+func TestPlainPayload(t *testing.T) {
+	raw := append(codectest.Blob("random", dtype.F32, 1<<12, 1), bytes.Repeat([]byte{1, 2}, 50)...)
+	p := []byte{0xc0, 0xdb, 1, byte(dtype.F32), 12, 0, 0, 0, 0x64, 0x10, 0, 0, 36, 0, 0, 0}
+	p = appendEntry(p, entry{codec: codecRaw, stored: 1 << 12, sum: checksum(raw[:1<<12])})
+	p = appendEntry(p, entry{codec: codecConst, stored: 2, sum: checksum(raw[1<<12:])})
+	p = le.AppendUint32(p, checksum(p))
+	p = append(append(p, raw[:1<<12]...), 1, 2)
+	if got, err := decodeAll(p, nil, FrameBlocks); err != nil || !bytes.Equal(got, raw) {
+		t.Errorf("decoded to other bytes, or: %v", err)
+	}
+}

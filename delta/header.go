@@ -1,0 +1,159 @@
+package delta
+
+import (
+	"fmt"
+
+	"coral/delta/ordint"
+	"coral/delta/same"
+	"coral/delta/solo"
+	"coral/internal/errs"
+)
+
+// headerState is a parsed header with its decoding tables: 16 bytes a block, about 20 KiB for each Huffman
+// table (one for most float blobs) and 33 KiB for the table of differences.
+type headerState struct {
+	prefix
+	entries []entry
+	shape   solo.Shape
+	split   solo.Tables
+	ord     *ordint.Table // nil if there is none
+	ordMem  *ordint.Table // kept for the next parse
+}
+
+func parseHeader(b []byte, payloadLen int64) (*Header, error) {
+	h := new(Header)
+	if err := h.parse(b, payloadLen); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// parse makes h the header in b; it may hold another, whose memory is used again.
+func (h *headerState) parse(b []byte, payloadLen int64) error {
+	p, err := parsePrefix(b, payloadLen)
+	if err != nil {
+		return err
+	}
+	if int64(len(b)) != p.headerLen {
+		return corrupt("block header", "%d bytes, want %d", len(b), p.headerLen)
+	}
+	body := b[:len(b)-sumLen]
+	if got, want := checksum(body), le.Uint32(b[len(body):]); got != want {
+		return corrupt("block header", "checksum %08x, want %08x", got, want)
+	}
+	h.prefix = p
+	h.shape, _ = shapeOf(p.dtype)
+	if err := h.parseTables(body[PrefixLen+entryLen*p.blocks():]); err != nil {
+		return err
+	}
+	return h.parseIndex(body[PrefixLen:], payloadLen)
+}
+
+func (h *headerState) parseTables(b []byte) error {
+	h.split.Reset()
+	h.ord = nil
+	for range h.tables {
+		if len(b) < tableHeadLen || len(b)-tableHeadLen < int(le.Uint16(b[2:])) {
+			return corrupt("block header", "tables end early")
+		}
+		kind, number, body := tableKind(b[0]), int(b[1]), b[tableHeadLen:tableHeadLen+int(le.Uint16(b[2:]))]
+		b = b[tableHeadLen+len(body):]
+		if err := h.parseTable(kind, number, body); err != nil {
+			return err
+		}
+	}
+	if len(b) != 0 {
+		return corrupt("block header", "%d bytes after the tables", len(b))
+	}
+	return nil
+}
+
+func (h *headerState) parseTable(kind tableKind, number int, body []byte) error {
+	switch kind {
+	case tableHuff0:
+		if number >= h.shape.Planes() {
+			return corrupt("block header", "table of plane %d of %s", number, h.dtype)
+		}
+		if err := h.split.Parse(number, body); err != nil {
+			return corrupt("block header", "%v", err)
+		}
+	case tableOrdint:
+		k, ok := ordKind(h.dtype)
+		if !ok || number != 0 || h.ord != nil {
+			return corrupt("block header", "difference table %d of %s", number, h.dtype)
+		}
+		if h.ordMem == nil {
+			h.ordMem = new(ordint.Table)
+		}
+		if err := h.ordMem.Parse(k, body); err != nil {
+			return corrupt("block header", "difference table: %v", err)
+		}
+		h.ord = h.ordMem
+	default:
+		return fmt.Errorf("block header: table of kind %d: %w", kind, errs.Unsupported)
+	}
+	return nil
+}
+
+func (h *headerState) parseIndex(b []byte, payloadLen int64) error {
+	n := h.blocks()
+	h.entries = append(h.entries[:0], make([]entry, n)...)
+	at := h.headerLen
+	for i := range n {
+		e := parseEntry(b[i*entryLen:])
+		e.offset = uint32(at) // payloads are at most 2^24 bytes and a bit: checked below
+		if at += int64(e.stored); at > payloadLen {
+			return corrupt("block header", "block %d ends at %d of %d", i, at, payloadLen)
+		}
+		if err := h.check(i, e); err != nil {
+			return err
+		}
+		h.entries[i] = e
+	}
+	if at != payloadLen {
+		return corrupt("block header", "blocks end at %d of %d", at, payloadLen)
+	}
+	return nil
+}
+
+// check compares an index entry with what its codec stores.
+func (h *headerState) check(i int, e entry) error {
+	raw := h.rawLen(i)
+	ok := true
+	switch e.codec {
+	case codecRaw:
+		ok = int(e.stored) == raw
+	case codecZero, codecSame:
+		ok = e.stored == 0
+	case codecConst:
+		ok = same.ValidPattern(int(e.stored))
+	case codecZstd:
+		ok = int(e.stored) <= raw
+	case codecSplit:
+		ok = int(e.stored) <= raw && h.shape.Width > 0
+	case codecOrdint:
+		ok = int(e.stored) <= raw && h.ord != nil
+	default:
+		return fmt.Errorf("block %d: %v: %w", i, e.codec, errs.Unsupported)
+	}
+	if !ok {
+		return corrupt("block header", "block %d of %d raw bytes is %v in %d", i, raw, e.codec, e.stored)
+	}
+	return nil
+}
+
+// rawLen returns the raw length of block i.
+func (h *headerState) rawLen(i int) int {
+	return int(min(h.prefix.rawSize-int64(i)<<h.blockLog, 1<<h.blockLog))
+}
+
+func (h *Header) rawSize() int64  { return h.prefix.rawSize }
+func (h *Header) blockLen() int64 { return 1 << h.blockLog }
+func (h *Header) blocks() int     { return len(h.entries) }
+func (h *Header) block(i int) Block {
+	e := h.entries[i]
+	return Block{Offset: int64(e.offset), Stored: int(e.stored), Raw: h.rawLen(i), NeedsBase: e.codec.needsBase()}
+}
+
+// Codec returns the name of block i's codec, for people.
+func (h *Header) Codec(i int) string { return h.entries[i].codec.String() }

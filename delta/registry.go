@@ -1,0 +1,76 @@
+package delta
+
+import (
+	"fmt"
+
+	"coral/delta/format/dtype"
+	"coral/delta/ordint"
+	"coral/delta/solo"
+)
+
+// codecID says how a block is coded. The ids are permanent: a layout never changes under
+// its id, and ids are only added. docs/format-codecs.md describes each for other readers.
+type codecID uint8
+
+const (
+	codecRaw    codecID = 0 // the bytes
+	codecZero   codecID = 1 // nothing: all bytes are 0
+	codecConst  codecID = 2 // one element, repeated: package same
+	codecZstd   codecID = 3 // a zstd frame: package lit
+	codecSplit  codecID = 4 // byte planes, Huffman coded: package solo
+	codecSame   codecID = 5 // nothing: the base's bytes
+	codecOrdint codecID = 6 // difference of ordered integers to the base: package ordint
+
+	codecs = 7 // ids below are known
+)
+
+var codecNames = [codecs]string{"raw", "zero", "constant", "zstd", "split", "same", "ordint"}
+
+func (c codecID) String() string {
+	if c < codecs {
+		return codecNames[c]
+	}
+	return fmt.Sprintf("codec %d", uint8(c))
+}
+
+// needsBase reports whether the decoder must be given the base.
+func (c codecID) needsBase() bool { return c == codecSame || c == codecOrdint }
+
+// tableKind says what a table of the header is for. Permanent as the codec ids are.
+type tableKind uint8
+
+const (
+	tableHuff0  tableKind = 1 // of a plane of codecSplit; the number is the plane
+	tableOrdint tableKind = 2 // of codecOrdint; the number is 0
+)
+
+// ordKind returns the float format that codecOrdint sees in dt; ok is false if it codes no dt.
+// Complex numbers are seen as their parts.
+func ordKind(dt dtype.Kind) (k ordint.Kind, ok bool) {
+	switch dt {
+	case dtype.BF16:
+		return ordint.BF16, true
+	case dtype.F16:
+		return ordint.F16, true
+	case dtype.F32, dtype.C64:
+		return ordint.F32, true
+	}
+	return 0, false
+}
+
+// shapeOf returns how codecSplit cuts elements of dt; ok is false if it does not.
+func shapeOf(dt dtype.Kind) (s solo.Shape, ok bool) { return solo.ShapeOf(dt) }
+
+// blockLog returns the logarithm of the raw block length for dt: bytes without structure get longer
+// blocks, in which zstd finds more.
+func blockLog(dt dtype.Kind) uint {
+	if dt == dtype.Bytes {
+		return bytesBlockLog
+	}
+	return typedBlockLog
+}
+
+const (
+	typedBlockLog = 16 // BlockSize
+	bytesBlockLog = 18
+)
