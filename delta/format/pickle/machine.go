@@ -9,7 +9,7 @@ import (
 
 // Bounds of one scan. An ordinary checkpoint retains less than 1 KiB for each tensor.
 const (
-	maxStack    = 1 << 22   // values
+	maxStack    = 1 << 20   // values
 	maxMarks    = 1 << 20   // open marks
 	maxRetained = 192 << 20 // bytes of all placeholders ever made, garbage included
 )
@@ -37,8 +37,10 @@ func Scan(r *scan.Reader) (*Result, error) {
 		m.step()
 	}
 	res := &Result{Storages: m.storages}
-	if len(m.stack) > 0 {
-		res.walk(m.stack[0])
+	if n := len(m.stack); n > 0 && m.stopped {
+		res.walk(m.stack[n-1])
+	} else if n > 0 {
+		res.walk(m.stack[0]) // damaged: the outermost container, as far as it was filled
 	}
 	if err := r.Err(); err != nil {
 		return res, fmt.Errorf("scan pickle: %w", err)
@@ -95,7 +97,7 @@ func (m *machine) top() any {
 	return m.stack[n-1]
 }
 
-// toMark removes the values above the last mark and returns a copy of them.
+// toMark removes the values above the last mark and returns them. They are part of the stack: valid until the next push.
 func (m *machine) toMark() []any {
 	n := len(m.marks)
 	if n == 0 {
@@ -104,8 +106,7 @@ func (m *machine) toMark() []any {
 	}
 	from := m.marks[n-1]
 	m.marks = m.marks[:n-1]
-	items := append([]any(nil), m.stack[from:]...)
-	clear(m.stack[from:])
+	items := m.stack[from:]
 	m.stack = m.stack[:from]
 	return items
 }
@@ -151,25 +152,27 @@ func (m *machine) get(i uint32) {
 	m.push(v)
 }
 
-func (m *machine) tuple(items []any) {
+// tuple makes a tuple of a copy of items.
+func (m *machine) tuple(items []any) *tuple {
 	m.spend(40 + 16*len(items))
-	m.push(&tuple{items: items})
+	return &tuple{items: append([]any(nil), items...)}
 }
 
-// tupleOf makes a tuple of the n topmost values.
+// tupleOf replaces the n topmost values by a tuple of them.
 func (m *machine) tupleOf(n int) {
-	items := make([]any, n)
-	for i := n - 1; i >= 0; i-- {
-		items[i] = m.pop()
+	from := len(m.stack) - n
+	if from < m.floor() {
+		m.fail("stack is empty")
+		return
 	}
-	m.tuple(items)
+	t := m.tuple(m.stack[from:])
+	m.stack = m.stack[:from]
+	m.push(t)
 }
 
 func (m *machine) node(s sort) *node {
 	m.spend(64)
-	n := &node{sort: s, strings: s == list}
-	m.push(n)
-	return n
+	return &node{sort: s, strings: s == list}
 }
 
 // add appends items to a list or set, or to an object that acts as one.

@@ -37,21 +37,23 @@ func (m *machine) step() {
 	case opPut, opBinPut, opLongBinPut, opMemoize, opGet, opBinGet, opLongBinGet:
 		m.remember(op)
 	case opEmptyTuple:
-		m.tuple(nil)
+		m.push(m.tuple(nil))
 	case opTuple:
-		m.tuple(m.toMark())
+		m.push(m.tuple(m.toMark()))
 	case opTuple1, opTuple2, opTuple3:
 		m.tupleOf(int(op-opTuple1) + 1)
 	case opEmptyList, opEmptySet:
-		m.node(list)
+		m.push(m.node(list))
 	case opList, opFrozenSet:
-		items := m.toMark()
-		m.add(m.node(list), items...)
+		n := m.node(list)
+		m.add(n, m.toMark()...)
+		m.push(n)
 	case opEmptyDict:
-		m.node(dict)
+		m.push(m.node(dict))
 	case opDict:
-		pairs := m.toMark()
-		m.set(m.node(dict), pairs)
+		n := m.node(dict)
+		m.set(n, m.toMark())
+		m.push(n)
 	case opAppend:
 		v := m.pop()
 		m.add(m.top(), v)
@@ -99,16 +101,14 @@ func (m *machine) construct(op byte) {
 	case opInst:
 		module := m.line()
 		class := m.global(module, m.line())
-		m.spend(40)
-		m.push(m.call(class, &tuple{items: m.toMark()}))
+		m.push(m.call(class, m.tuple(m.toMark())))
 	case opObj:
 		items := m.toMark()
 		if len(items) == 0 {
 			m.fail("object without a class")
 			return
 		}
-		m.spend(40)
-		m.push(m.call(items[0], &tuple{items: items[1:]}))
+		m.push(m.call(items[0], m.tuple(items[1:])))
 	case opBuild:
 		state := m.pop()
 		m.build(m.top(), state)

@@ -140,8 +140,7 @@ func (m *machine) call(fn, args any) any {
 		case "collections OrderedDict", "collections defaultdict":
 			return m.ordered(t.items)
 		}
-		m.spend(64)
-		n := &node{sort: object}
+		n := m.node(object)
 		for i, v := range t.items {
 			if holds(v) {
 				m.spend(32)
@@ -173,10 +172,11 @@ func (m *machine) tensor(args []any, v3 bool) any {
 			return nil
 		}
 		name, _ := args[6].(global)
-		scalar, ok := strings.CutPrefix(string(name), "torch ")
-		if t.kind, ok = scalarTypes[scalar]; !ok {
+		kind, ok := scalarTypes[strings.TrimPrefix(string(name), "torch ")]
+		if !ok {
 			return nil
 		}
+		t.kind = kind
 		if st.Kind == dtype.Bytes {
 			st.Kind = t.kind // the kind of its first tensor
 		}
@@ -190,8 +190,7 @@ func (m *machine) tensor(args []any, v3 bool) any {
 
 // ordered returns a dict; Python 2 pickled the items of an OrderedDict as a list of [key, value] lists.
 func (m *machine) ordered(args []any) any {
-	m.spend(64)
-	d := &node{sort: dict}
+	d := m.node(dict)
 	if len(args) == 0 {
 		return d
 	}

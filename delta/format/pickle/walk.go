@@ -48,14 +48,26 @@ type frame struct {
 type walker struct {
 	res    *Result
 	frames []frame
-	names  int // bytes of all names so far
+	ranks  []rank // by storage
+	names  int    // bytes of all names so far
 	dims   int
 }
+
+// rank says how well a name fits a storage. The better one stays, and of equals the first: where
+// a storage lies in the file is best found again by a tensor that is all of it.
+type rank uint8
+
+const (
+	unnamed rank = iota
+	within       // a tensor somewhere in it
+	begins       // a tensor at its begin
+	whole        // a tensor that is all of it, or the storage itself
+)
 
 // walk fills in the tensors, the storages' names and the root.
 func (res *Result) walk(root any) {
 	res.Root = describe(root)
-	w := walker{res: res}
+	w := walker{res: res, ranks: make([]rank, len(res.Storages))}
 	w.visit(root, nil, false)
 	for len(w.frames) > 0 {
 		f := &w.frames[len(w.frames)-1]
@@ -98,8 +110,8 @@ func (w *walker) visit(v any, path *part, state bool) {
 	case *tensor:
 		w.tensor(v, path)
 	case *storage:
-		if st := &w.res.Storages[v.index]; st.Name == "" {
-			st.Name, _ = w.name(path)
+		if name, ok := w.name(path); ok {
+			w.rename(v.index, name, whole)
 		}
 	case *tuple:
 		if !v.seen {
@@ -122,12 +134,30 @@ func (w *walker) tensor(t *tensor, path *part) {
 	if !ok {
 		return
 	}
-	if st := &w.res.Storages[t.storage]; st.Name == "" {
-		st.Name = name
-	}
+	w.rename(t.storage, name, w.rank(t))
 	w.res.Tensors = append(w.res.Tensors, Tensor{
 		Name: name, Storage: t.storage, Kind: t.kind, Offset: t.offset, Shape: t.shape, Stride: t.stride,
 	})
+}
+
+// rename gives a storage a name unless it has one that fits as well.
+func (w *walker) rename(storage int, name string, r rank) {
+	if r > w.ranks[storage] {
+		w.ranks[storage] = r
+		w.res.Storages[storage].Name = name
+	}
+}
+
+func (w *walker) rank(t *tensor) rank {
+	if t.offset != 0 {
+		return within
+	}
+	st := &w.res.Storages[t.storage]
+	n, ok := format.Extent(t.shape, t.stride, t.kind.Width())
+	if ok && n > 0 && st.Width > 0 && n%int64(st.Width) == 0 && n/int64(st.Width) == st.Numel {
+		return whole
+	}
+	return begins
 }
 
 // name returns the text of path; ok is false when the names of this file are more than a layout may have.

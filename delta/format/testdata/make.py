@@ -82,11 +82,18 @@ def flatten(x, path=""):
 
 
 def torch_rows(named):
-    tensors, storages = [], OrderedDict()
+    tensors, storages, ranks = [], OrderedDict(), {}
     for name, t in named:
         tensors.append({"name": name, "dtype": TORCH[t.dtype], "shape": list(t.shape), "sha256": sha(raw(t))})
         s = t.untyped_storage()
-        if s.nbytes() and s.data_ptr() not in storages:
+        if not s.nbytes():
+            continue
+        # The name is that of the first tensor that is all of the storage, else at its begin, else in it.
+        at = t.storage_offset()
+        whole = at == 0 and t.numel() and t.element_size() * (1 + sum((d - 1) * k for d, k in zip(t.shape, t.stride()))) == s.nbytes()
+        rank = 3 if whole else 2 if at == 0 else 1
+        if rank > ranks.get(s.data_ptr(), 0):
+            ranks[s.data_ptr()] = rank
             b = torch.empty(0, dtype=torch.uint8).set_(s).numpy().tobytes() if not t.is_quantized else raw(t)
             storages[s.data_ptr()] = {"name": name, "dtype": TORCH[t.dtype], "bytes": len(b), "sha256": sha(b)}
     return tensors, list(storages.values())

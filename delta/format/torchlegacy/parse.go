@@ -7,7 +7,7 @@
 //	keys     pickle of the list of those keys, sorted
 //	then for each key: u64 number of elements, the elements
 //
-// Each storage is a payload, named by the dotted path of its first tensor, or storage.N for the Nth one of the object.
+// Each storage is a payload, named by the dotted path of a tensor in it, or storage.N for the Nth one of the object.
 package torchlegacy
 
 import (

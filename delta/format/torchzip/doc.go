@@ -5,7 +5,7 @@
 //	X/byteorder        "little" or "big"; missing in old files
 //	X/.data/<key>.storage   torch.package only; any pickle of the archive may refer to it
 //
-// Each storage is a payload, named by the dotted path of its first tensor, or by its entry without X/ if no tensor was
+// Each storage is a payload, named by the dotted path of a tensor in it, or by its entry without X/ if no tensor was
 // recognised. Everything else, deflated entries too, lies between the payloads. A file may be several
 // archives one behind the other (torch.distributed.checkpoint's .distcp): names then begin with the archive's number.
 package torchzip
