@@ -7,7 +7,7 @@ count=0
 for dir in $($GO list -f '{{.Dir}}' ./... | grep -v /integration); do
 	for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go 2>/dev/null | sed 's/^func //' | sort -u); do
 		echo "fuzz $target in ${dir#"$PWD"/} for $FUZZTIME"
-		$GO test -run='^$' -fuzz="^$target\$" -fuzztime="$FUZZTIME" "$dir" >/tmp/coral-fuzz.$$ 2>&1 || { cat /tmp/coral-fuzz.$$; rm -f /tmp/coral-fuzz.$$; exit 1; }
+		$GO test -run='^$' -fuzz="^$target\$" -fuzztime="$FUZZTIME" -fuzzminimizetime=10x "$dir" >/tmp/coral-fuzz.$$ 2>&1 || { cat /tmp/coral-fuzz.$$; rm -f /tmp/coral-fuzz.$$; exit 1; }
 		count=$((count + 1))
 	done
 done
