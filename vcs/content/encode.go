@@ -12,8 +12,12 @@ import (
 	"coral/vcs/object"
 )
 
-// slot is the right to use a processor for storing, and the encoder that goes with it.
-type slot struct{ enc *delta.Encoder }
+// slot is the right to use a processor for storing, and what goes with it.
+type slot struct {
+	enc    *delta.Encoder
+	sample []byte // of the blob
+	base   []byte // the same of a candidate
+}
 
 func (s *Store) takeSlot(ctx context.Context) (*slot, error) {
 	select {
@@ -88,14 +92,13 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 		s.count.blobsShared.Add(1)
 		return nil
 	}
-	cands := in.candidates(j, len(raw))
-	need := bufferSize(len(raw))
-	baseLen := 0
-	for _, c := range cands {
-		baseLen = max(baseLen, int(c.RawSize))
+	base, ok, err := s.chooseBase(ctx, sl, raw, j.dt, in.candidates(j, len(raw)))
+	if err != nil {
+		return err
 	}
-	if len(cands) > 0 {
-		need += bufferSize(baseLen)
+	need := bufferSize(len(raw))
+	if ok {
+		need += bufferSize(int(base.RawSize))
 	}
 	if err := s.enc.reserve(ctx, need); err != nil {
 		return err
@@ -103,22 +106,26 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 	defer s.enc.release(need)
 	out := s.enc.take(len(raw))
 	defer s.enc.give(out)
-	var base chosenBase
-	if len(cands) > 0 {
-		buf := s.enc.take(baseLen)
-		defer s.enc.give(buf)
-		var err error
-		if base, err = s.chooseBase(ctx, sl.enc, raw, j.dt, cands, buf); err != nil {
-			return err
-		}
+	if !ok {
+		return in.putBlob(ctx, sl.enc, id, raw, j.dt, nil, base, out)
 	}
-	return in.putBlob(ctx, sl.enc, id, raw, j.dt, base, out)
+	buf := s.enc.take(int(base.RawSize))
+	defer s.enc.give(buf)
+	buf = buf[:base.RawSize]
+	if err := s.decodeBlob(ctx, base.ID, buf); err != nil {
+		if cerr := ctx.Err(); cerr != nil {
+			return cerr
+		}
+		s.log.Warn("base passed over", "op", "ingest", "path", in.hint.Path, "id", base.ID, "err", err)
+		buf = nil
+	}
+	return in.putBlob(ctx, sl.enc, id, raw, j.dt, buf, base, out)
 }
 
-// putBlob encodes raw into out's memory and appends it to the packs.
-func (in *ingest) putBlob(ctx context.Context, enc *delta.Encoder, id oid.ID, raw []byte, dt dtype.Kind, base chosenBase, out []byte) error {
+// putBlob encodes raw, against the bytes of base unless they are nil, into out's memory, and appends it to the packs.
+func (in *ingest) putBlob(ctx context.Context, enc *delta.Encoder, id oid.ID, raw []byte, dt dtype.Kind, baseRaw []byte, base objstore.Info, out []byte) error {
 	s := in.s
-	payload, res, err := enc.Encode(out[:0], raw, base.raw, dt)
+	payload, res, err := enc.Encode(out[:0], raw, baseRaw, dt)
 	if err != nil {
 		return fmt.Errorf("encode blob %s: %w", id, err)
 	}
@@ -126,7 +133,7 @@ func (in *ingest) putBlob(ctx context.Context, enc *delta.Encoder, id oid.ID, ra
 		Kind: objstore.Blob, ID: id, Codec: uint16(res.Codec), DType: uint8(dt), RawSize: int64(len(raw)), Payload: payload,
 	}
 	if res.UsesBase {
-		rec.Base, rec.Depth = base.info.ID, base.info.Depth+1
+		rec.Base, rec.Depth = base.ID, base.Depth+1
 		s.count.deltasStored.Add(1)
 	}
 	if err := s.b.Put(ctx, rec); err != nil {
