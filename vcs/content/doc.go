@@ -18,7 +18,7 @@
 // Invariants. No byte is returned that was not checked: a block against its checksum, a raw frame against its blob's id. Depth
 // falls strictly along a chain, so chains end, and waits for blocks of a chain cannot form a circle. Damage is errs.Corrupt and names the blob.
 //
-// Waiting order, so that nothing deadlocks: raw arena → slot → blob flight → encode arena. Who holds a later one never
+// Waiting order, so that nothing deadlocks: raw arena → slot → blob flight → encode arena → cached block → its base. Who holds a later one never
 // waits for an earlier one. Locks (arena, flights, metaCache, block shards, a file's streams) are leaves: nothing is called under them.
 //
 // The package keeps no format of its own on disk: manifests are vcs/object's, payloads delta's. Two things it decides do show
