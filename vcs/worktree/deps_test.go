@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/gob"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +21,7 @@ import (
 
 // memDeps is a store in memory. Hooks, where set, run first and may delay, fail or count.
 type memDeps struct {
+	dir       string // where what is stored is also written, for processes that die; "" for nowhere
 	mu        sync.Mutex
 	trees     map[oid.ID]*object.Tree
 	manifests map[oid.ID][]byte
@@ -46,6 +49,7 @@ func (m *memDeps) Tree(ctx context.Context, id oid.ID) (*object.Tree, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.recall(id)
 	if t := m.trees[id]; t != nil {
 		return t, nil
 	}
@@ -67,11 +71,13 @@ func (m *memDeps) PutTree(ctx context.Context, t *object.Tree) (oid.ID, error) {
 		}
 		switch e.Kind {
 		case object.File:
+			m.recall(e.ID)
 			c, ok := m.manifests[e.ID]
 			if !ok || int64(len(c)) != e.Size || e.MTime.IsZero() {
 				return oid.ID{}, fmt.Errorf("put tree: file %q has no such manifest or time: %w", e.Name, errs.Invalid)
 			}
 		case object.Dir:
+			m.recall(e.ID)
 			if m.trees[e.ID] == nil || !e.MTime.IsZero() {
 				return oid.ID{}, fmt.Errorf("put tree: directory %q has no such tree: %w", e.Name, errs.Invalid)
 			}
@@ -86,7 +92,7 @@ func (m *memDeps) PutTree(ctx context.Context, t *object.Tree) (oid.ID, error) {
 	}
 	id := oid.Sum(b)
 	m.trees[id] = &object.Tree{Entries: append([]object.Entry(nil), t.Entries...)}
-	return id, nil
+	return id, m.keep(id, m.trees[id])
 }
 
 func (m *memDeps) Manifest(ctx context.Context, id oid.ID) (*object.Manifest, error) {
@@ -114,7 +120,7 @@ func (m *memDeps) Ingest(ctx context.Context, r io.ReaderAt, size int64, path st
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.manifests[id] = b
-	return id, size, nil
+	return id, size, m.keep(id, b)
 }
 
 func (m *memDeps) Open(ctx context.Context, id oid.ID) (Content, error) {
@@ -125,6 +131,7 @@ func (m *memDeps) Open(ctx context.Context, id oid.ID) (Content, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.recall(id)
 	b, ok := m.manifests[id]
 	if !ok {
 		return nil, fmt.Errorf("manifest %s: %w", id.Short(), errs.NotFound)
@@ -160,9 +167,51 @@ func (c memContent) Materialize(ctx context.Context, dst *os.File, verify bool) 
 	return err
 }
 
+// keep writes what is stored to dir, in one step.
+func (m *memDeps) keep(id oid.ID, what any) error {
+	if m.dir == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	switch x := what.(type) {
+	case []byte:
+		b.WriteString("f")
+		b.Write(x)
+	default:
+		b.WriteString("t")
+		if err := gob.NewEncoder(&b).Encode(x); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(m.dir, id.String())
+	if err := os.WriteFile(path+".tmp", b.Bytes(), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+// recall reads what another process has stored. m.mu is held.
+func (m *memDeps) recall(id oid.ID) {
+	if _, ok := m.manifests[id]; m.dir == "" || ok || m.trees[id] != nil {
+		return
+	}
+	b, err := os.ReadFile(filepath.Join(m.dir, id.String()))
+	if err != nil {
+		return
+	}
+	if b[0] == 'f' {
+		m.manifests[id] = b[1:]
+		return
+	}
+	t := &object.Tree{}
+	if gob.NewDecoder(bytes.NewReader(b[1:])).Decode(t) == nil {
+		m.trees[id] = t
+	}
+}
+
 // env is a set on a directory that is closed at the end of the test, and checked.
 type env struct {
-	t    testing.TB
+	t    failer
 	dir  string
 	deps *memDeps
 	opts Options
@@ -172,9 +221,23 @@ type env struct {
 
 var bg = context.Background()
 
-func newEnv(t testing.TB) *env {
-	e := &env{t: t, dir: t.TempDir(), deps: newMemDeps(), opts: Options{IngestDelay: time.Millisecond}}
+// failer is what testing.TB and rapid.T have in common.
+type failer interface {
+	Helper()
+	Error(...any)
+	Errorf(string, ...any)
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+func newEnvAt(t failer, dir string) *env {
+	e := &env{t: t, dir: dir, deps: newMemDeps(), opts: Options{IngestDelay: time.Millisecond}}
 	e.open(oid.ID{})
+	return e
+}
+
+func newEnv(t testing.TB) *env {
+	e := newEnvAt(t, t.TempDir())
 	t.Cleanup(func() {
 		if e.set != nil {
 			e.close()
@@ -322,6 +385,18 @@ func (e *env) snapshot() oid.ID {
 	return res.Root
 }
 
+// compact writes the journal anew, as Rebase does when it pays.
+func (e *env) compact(root oid.ID) {
+	e.t.Helper()
+	e.ok(compactTo(e.tree, root))
+}
+
+func compactTo(t *Tree, root oid.ID) error {
+	t.compactMu.Lock()
+	defer t.compactMu.Unlock()
+	return t.compact(bg, root, t.Branch())
+}
+
 func (e *env) state(path string) FileState {
 	e.t.Helper()
 	s, err := e.tree.State(bg, e.ino(path))
@@ -348,7 +423,7 @@ func (e *env) wantState(path, want string) {
 }
 
 // treeFiles lists a committed tree: path → content.
-func (m *memDeps) files(t testing.TB, id oid.ID) map[string]string {
+func (m *memDeps) files(t failer, id oid.ID) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	var walk func(id oid.ID, path string)

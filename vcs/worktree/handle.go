@@ -230,6 +230,9 @@ func (h *Handle) touchAtime() {
 
 // WriteAt writes p at off, or at the end if the handle was opened with O_APPEND.
 func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // no privilege is dropped, no time changes
+	}
 	f, err := h.writable(ctx, int64(len(p)))
 	if err != nil {
 		return 0, fmt.Errorf("write: %w", err)
@@ -251,7 +254,7 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 	return done, nil
 }
 
-// writable returns the file to change, privileges dropped and room made for grow more bytes.
+// writable returns the file to change, privileges dropped and room made for grow more bytes (negative: it frees some).
 func (h *Handle) writable(ctx context.Context, grow int64) (*os.File, error) {
 	f := h.file.Load()
 	switch {
@@ -260,8 +263,10 @@ func (h *Handle) writable(ctx context.Context, grow int64) (*os.File, error) {
 	case !h.write || f == nil:
 		return nil, fmt.Errorf("not open for writing: %w", syscall.EBADF)
 	}
-	if err := h.t.set.makeRoom(grow); err != nil {
-		return nil, err
+	if grow >= 0 {
+		if err := h.t.set.makeRoom(grow); err != nil {
+			return nil, err
+		}
 	}
 	return f, h.t.killPriv(ctx, h.n)
 }
@@ -269,8 +274,8 @@ func (h *Handle) writable(ctx context.Context, grow int64) (*os.File, error) {
 // Allocate is fallocate(2).
 func (h *Handle) Allocate(ctx context.Context, mode uint32, off, length int64) error {
 	grow := length
-	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_COLLAPSE_RANGE) != 0 || length < 0 {
-		grow = 0
+	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_COLLAPSE_RANGE) != 0 {
+		grow = -1
 	}
 	f, err := h.writable(ctx, grow)
 	if err != nil {

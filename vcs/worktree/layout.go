@@ -200,6 +200,11 @@ func appendRecord(dst []byte, r *record) []byte {
 	for _, f := range recordFields[r.kind] {
 		dst = appendField(dst, r, f)
 	}
+	return seal(dst, start)
+}
+
+// seal completes the frame of the record that begins at start.
+func seal(dst []byte, start int) []byte {
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return binary.LittleEndian.AppendUint64(dst, xxhash.Sum64(dst[start:]))
 }

@@ -33,15 +33,18 @@ func (t *Tree) rename(dir Ino, name string, newDir Ino, newName string, noReplac
 	if err != nil {
 		return err
 	}
+	if old != nil && noReplace {
+		return errs.Exist
+	}
 	if n.isDir() && to.under(n) {
 		return fmt.Errorf("into a directory below itself: %w", errs.Invalid)
 	}
 	if old != nil {
-		if noReplace {
-			return errs.Exist
-		}
 		if old == n {
 			return nil
+		}
+		if old.isDir() && d.under(old) {
+			return errs.NotEmpty
 		}
 		if err := t.mayReplace(n, old); err != nil {
 			return err
