@@ -1,15 +1,16 @@
-// Package vcs is a repository: objects, refs, content and live trees put together.
 package vcs
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"log/slog"
-	"os"
-	"time"
+	"slices"
+	"sync"
 
+	"golang.org/x/sync/semaphore"
+
+	"coral/internal/errs"
 	"coral/internal/oid"
-	"coral/objstore"
 	"coral/objstore/local"
 	"coral/vcs/content"
 	"coral/vcs/object"
@@ -33,143 +34,160 @@ type Repo struct {
 	Refs    *ref.Store
 	Content *content.Store
 	Live    *worktree.Set
+
+	opts      Options
+	log       *slog.Logger
+	snapshots keyLock
+	gate      *semaphore.Weighted // see share and exclude
+	names     sync.RWMutex
+	checks    sync.RWMutex // Fsck reads, GC writes; never waited for
+	closeOnce sync.Once
+	closeErr  error
 }
 
-// Init makes a repository in dir/.coral (dir is created) on branch main. errs.Exist if there is one.
-func Init(dir string) error { panic("unwritten") }
+// sharers bounds how many may make objects reachable at once.
+const sharers = 1 << 20
 
 // Open opens the repository at dir (the .coral directory). The caller holds the repository's lock (internal/daemon) unless opts.ReadOnly.
-func Open(ctx context.Context, dir string, opts Options) (*Repo, error) { panic("unwritten") }
+func Open(ctx context.Context, dir string, opts Options) (*Repo, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Repo{Dir: dir, opts: opts, log: opts.Logger, gate: semaphore.NewWeighted(sharers)}
+	if err := r.open(ctx); err != nil {
+		_ = r.Close(context.WithoutCancel(ctx)) // the first error says more
+		return nil, fmt.Errorf("open repository %s: %w", dir, err)
+	}
+	return r, nil
+}
 
-// Close closes everything. It does not wait for the ingest queue: see Live.Drain.
-func (r *Repo) Close(ctx context.Context) error { panic("unwritten") }
+func (r *Repo) open(ctx context.Context) (err error) {
+	if err := checkConfig(r.Dir); err != nil {
+		return err
+	}
+	if r.Packs, err = local.Open(ctx, r.Dir, local.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log}); err != nil {
+		return err
+	}
+	if r.Refs, err = ref.Open(r.Dir, r.opts.ReadOnly); err != nil {
+		return err
+	}
+	r.Objects = object.NewStore(r.Packs, 0)
+	r.Content = content.New(r.Packs, r.Objects, content.Options{CacheBytes: r.opts.CacheBytes, Logger: r.log})
+	live := worktree.Options{ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, Logger: r.log}
+	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {
+		return err
+	}
+	return r.mendRenames(ctx)
+}
 
-// LiveTree returns the live tree of a branch that exists.
+// Close closes everything. It does not wait for the ingest queue: see Live.Drain. Closing twice is harmless.
+func (r *Repo) Close(ctx context.Context) error {
+	r.closeOnce.Do(func() {
+		step := func(what string, err error) {
+			if err != nil && r.closeErr == nil {
+				r.closeErr = fmt.Errorf("close repository %s: %w", r.Dir, err)
+			} else if err != nil {
+				r.log.Error("close repository", "part", what, "err", err)
+			}
+		}
+		if r.Live != nil {
+			step("live trees", r.Live.Close(ctx))
+		}
+		if r.Content != nil {
+			step("content", r.Content.Close())
+		}
+		if r.Refs != nil {
+			step("refs", r.Refs.Close())
+		}
+		if r.Packs != nil {
+			step("packs", r.Packs.Close())
+		}
+	})
+	return r.closeErr
+}
+
+// OnRefsChanged makes every later change of branches, tags or HEAD call fn, after it is durable and with no lock held. fn must not block.
+func (r *Repo) OnRefsChanged(fn func()) { r.Refs.OnChange(fn) }
+
+// LiveTree returns the live tree of a branch that exists. If the head commit is damaged, a live tree that was there already is still returned.
 func (r *Repo) LiveTree(ctx context.Context, branch string) (*worktree.Tree, error) {
-	panic("unwritten")
+	r.names.RLock()
+	defer r.names.RUnlock()
+	b, err := r.Refs.Branch(branch)
+	if err != nil {
+		return nil, err
+	}
+	root, err := r.rootOf(ctx, b.ID)
+	if err != nil && !slices.Contains(r.Live.Branches(), branch) {
+		return nil, fmt.Errorf("live tree %s: %w", branch, err)
+	}
+	return r.Live.Tree(ctx, branch, root)
 }
 
-// Resolve finds the commit that rev names: a branch, tag, HEAD or @, full id or unique prefix of 4 or more hex digits, each with any number of ~n, ^, ^n after it; "" is HEAD.
-// errs.NotFound or errs.Invalid (ambiguous: the candidates are named).
-func (r *Repo) Resolve(ctx context.Context, rev string) (oid.ID, error) { panic("unwritten") }
-
-// SnapshotOptions say what goes into the commit.
-type SnapshotOptions struct {
-	Branch     string // "" is HEAD's
-	Message    string
-	Author     string    // "" is the default: Name <email> from the environment
-	Time       time.Time // zero is now
-	Metrics    map[string]float64
-	Labels     map[string]string
-	Strict     bool
-	AllowEmpty bool   // commit even if the tree equals the head's
-	Tag        string // also make this tag
-	Progress   func(worktree.QueueStatus)
+// rootOf returns the tree of a commit; zero for no commit.
+func (r *Repo) rootOf(ctx context.Context, commit oid.ID) (oid.ID, error) {
+	if commit.IsZero() {
+		return oid.ID{}, nil
+	}
+	c, err := r.Objects.Commit(ctx, commit)
+	if err != nil {
+		return oid.ID{}, err
+	}
+	return c.Tree, nil
 }
 
-// SnapshotResult is what a snapshot did. JSON field names are a promise.
-type SnapshotResult struct {
-	Commit      oid.ID   `json:"commit"`
-	Parent      oid.ID   `json:"parent,omitempty"`
-	Branch      string   `json:"branch"`
-	Tree        oid.ID   `json:"tree"`
-	Files       int      `json:"files"` // ingested for it
-	Bytes       int64    `json:"bytes"`
-	StoredBytes int64    `json:"stored_bytes"` // grown packs
-	OpenFiles   []string `json:"open_files,omitempty"`
-	Skipped     []string `json:"skipped,omitempty"`
-	Unchanged   bool     `json:"unchanged,omitempty"` // nothing had changed: no commit was made, Commit is the head
-	Seconds     float64  `json:"seconds"`
+func (r *Repo) writable(what string) error {
+	if r.opts.ReadOnly {
+		return fmt.Errorf("%s: repository %s is open %w", what, r.Dir, errs.ReadOnly)
+	}
+	return nil
 }
 
-// Snapshot commits the live tree of a branch: freeze, store, sync packs and index, move the ref by compare-and-set, in that order.
-func (r *Repo) Snapshot(ctx context.Context, opts SnapshotOptions) (SnapshotResult, error) {
-	panic("unwritten")
+// share keeps GC out until release is called.
+func (r *Repo) share(ctx context.Context) (release func(), err error) {
+	if err := r.gate.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return func() { r.gate.Release(1) }, nil
 }
 
-// Log walks first parents (all parents if all, in time order) from id and calls fn until it returns false.
-func (r *Repo) Log(ctx context.Context, id oid.ID, all bool, fn func(oid.ID, *object.Commit) bool) error {
-	panic("unwritten")
+// exclude waits until nobody shares, and keeps all out until release is called.
+func (r *Repo) exclude(ctx context.Context) (release func(), err error) {
+	if err := r.gate.Acquire(ctx, sharers); err != nil {
+		return nil, err
+	}
+	return func() { r.gate.Release(sharers) }, nil
 }
 
-// Lookup finds path ("" is the root directory) in a tree.
-func (r *Repo) Lookup(ctx context.Context, tree oid.ID, path string) (object.Entry, error) {
-	panic("unwritten")
+// keyLock is a mutex for each name, waited for with a context. The zero value is ready.
+type keyLock struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed at release
 }
 
-// CreateBranch, DeleteBranch, RenameBranch, SetHead and tags keep refs and live trees in step.
-func (r *Repo) CreateBranch(ctx context.Context, name string, at oid.ID) error { panic("unwritten") }
-
-// DeleteBranch refuses (errs.Conflict) a branch whose live tree has changes, unless force, and HEAD's always.
-func (r *Repo) DeleteBranch(ctx context.Context, name string, force bool) error { panic("unwritten") }
-func (r *Repo) RenameBranch(ctx context.Context, from, to string) error         { panic("unwritten") }
-func (r *Repo) CreateTag(ctx context.Context, name string, at oid.ID, message, tagger string) error {
-	panic("unwritten")
+func (k *keyLock) lock(ctx context.Context, name string) (release func(), err error) {
+	for {
+		k.mu.Lock()
+		ch, busy := k.held[name]
+		if !busy {
+			if k.held == nil {
+				k.held = map[string]chan struct{}{}
+			}
+			ch = make(chan struct{})
+			k.held[name] = ch
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				delete(k.held, name)
+				k.mu.Unlock()
+				close(ch)
+			}, nil
+		}
+		k.mu.Unlock()
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
-
-// Export writes the tree of a commit (or the part under path) to a new or empty directory, kinds, modes and times kept; it verifies every file.
-func (r *Repo) Export(ctx context.Context, commit oid.ID, path, dst string, progress func(files int, bytes int64)) error {
-	panic("unwritten")
-}
-
-// Add copies a file or directory of the ordinary file system into the live tree of branch at path.
-func (r *Repo) Add(ctx context.Context, branch, src, path string, progress func(files int, bytes int64)) (files int, bytes int64, err error) {
-	panic("unwritten")
-}
-
-// Stats are totals; JSON names are a promise.
-type Stats struct {
-	LogicalBytes  int64   `json:"logical_bytes"` // sum of file sizes over all commits reachable from refs
-	UniqueBytes   int64   `json:"unique_bytes"`  // sum of raw sizes of blobs
-	StoredBytes   int64   `json:"stored_bytes"`  // packs and index on disk
-	SavedRatio    float64 `json:"saved_ratio"`   // 1 - stored/logical; 0 if nothing is stored
-	Commits       int64   `json:"commits"`
-	Branches      int64   `json:"branches"`
-	Tags          int64   `json:"tags"`
-	Files         int64   `json:"files"` // over all commits
-	Blobs         int64   `json:"blobs"`
-	Deltas        int64   `json:"deltas"`
-	MaxChainDepth int     `json:"max_chain_depth"`
-	Packs         int     `json:"packs"`
-	SpoolBytes    int64   `json:"spool_bytes"`
-	CacheBytes    int64   `json:"cache_bytes"`
-}
-
-// Stats computes totals. Trees shared between commits are walked once.
-func (r *Repo) Stats(ctx context.Context) (Stats, error) { panic("unwritten") }
-
-// GC drops what no ref, ref-log entry younger than keep, live tree or delta needs.
-func (r *Repo) GC(ctx context.Context, keep time.Duration, full, dryRun bool) (local.CollectResult, error) {
-	panic("unwritten")
-}
-
-// FsckOptions: Full also decodes every file of every commit and compares its BLAKE3.
-type FsckOptions struct {
-	Full     bool
-	Progress func(done, total int64, what string)
-}
-
-// FsckReport lists damage. An empty Damaged means whole.
-type FsckReport struct {
-	Packs     int           `json:"packs"`
-	Records   int64         `json:"records"`
-	Files     int64         `json:"files"`
-	Bytes     int64         `json:"bytes"`
-	Damage    []string      `json:"damage,omitempty"` // packs, index, objects
-	Damaged   []DamagedFile `json:"damaged_files,omitempty"`
-	LostFound []string      `json:"lost_found,omitempty"`
-}
-
-// DamagedFile names a file of a commit that cannot be given back whole.
-type DamagedFile struct {
-	Commit oid.ID `json:"commit"`
-	Path   string `json:"path"`
-	Why    string `json:"why"`
-}
-
-// Fsck checks packs, index, refs, every reachable object, and with Full every byte.
-func (r *Repo) Fsck(ctx context.Context, opts FsckOptions) (FsckReport, error) { panic("unwritten") }
-
-var _ io.Reader
-var _ *os.File
-var _ objstore.Kind

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,8 +34,12 @@ type Store struct {
 	now      func() time.Time
 	maxMoves uint64
 	gen      atomic.Uint64
-	file     *os.File              // of db
-	broken   atomic.Pointer[error] // set once a damaged page was met: bbolt's locks may be held for ever
+
+	mu       sync.Mutex
+	onChange []func()
+
+	file   *os.File              // of db
+	broken atomic.Pointer[error] // set once a damaged page was met: bbolt's locks may be held for ever
 }
 
 // Open opens refs.db in dir, creating it with HEAD at branch "main" (which exists and has no commit) unless readOnly.
@@ -173,6 +178,22 @@ func (s *Store) Close() error {
 // Generation changes whenever a ref does; cheap.
 func (s *Store) Generation() uint64 { return s.gen.Load() }
 
+// OnChange makes every later change call fn, after it is durable and with no lock held. fn must not block.
+func (s *Store) OnChange(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onChange = append(s.onChange, fn)
+}
+
+func (s *Store) changed() {
+	s.mu.Lock()
+	fns := s.onChange[:len(s.onChange):len(s.onChange)]
+	s.mu.Unlock()
+	for _, fn := range fns {
+		fn()
+	}
+}
+
 // view runs fn in a read transaction.
 func (s *Store) view(fn func(*bbolt.Tx) error) error {
 	return s.guard(func() error { return s.db.View(fn) })
@@ -186,6 +207,7 @@ func (s *Store) update(fn func(*bbolt.Tx) error) error {
 	err := s.guard(func() error { return s.db.Update(fn) })
 	if err == nil {
 		s.gen.Add(1)
+		s.changed()
 	}
 	return err
 }

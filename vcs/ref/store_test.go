@@ -66,10 +66,19 @@ func TestNewStore(t *testing.T) {
 
 func TestBranchLife(t *testing.T) {
 	s, dir := newStore(t)
-	gen := s.Generation()
+	gen, calls := s.Generation(), 0
+	s.OnChange(func() {
+		calls++
+		if _, err := s.Branches(); err != nil { // no lock is held over the call
+			t.Error(err)
+		}
+	})
 	must(t, s.CreateBranch("exp/a", idOf(1), "me", "branch: created"))
 	if s.Generation() == gen {
 		t.Error("Generation did not change")
+	}
+	if calls != 1 {
+		t.Errorf("%d calls of OnChange, want 1", calls)
 	}
 	wantErr(t, s.CreateBranch("exp/a", idOf(1), "", ""), errs.Exist, "exp/a")
 	wantErr(t, s.CreateBranch("exp", idOf(1), "", ""), errs.Conflict, "exp/a")
