@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -136,6 +137,76 @@ func TestModeSwitch(t *testing.T) {
 	wantBytes(t, m.main("a"), p) // lazy again: no stale pages
 	id := m.snapshot("b")
 	wantBytes(t, m.path("commits", id.String(), "a"), p)
+}
+
+// TestServingStress: writers of one file, each with a part of its own, open and close it while it is ingested and its
+// spool file dropped over and over. No write is lost, no open fails, whatever mode each open happens to get.
+func TestServingStress(t *testing.T) {
+	m := mount(t, daemonConfig{})
+	const workers, rounds, part = 4, 500, 8192
+	write(t, m.main("a"), make([]byte, workers*part))
+	stop := make(chan struct{})
+	var wg, drops sync.WaitGroup
+	drops.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			m.run("sync", nil)
+			m.run("drop", nil)
+			if i%4 == 0 {
+				m.run("snapshot main x", nil)
+			}
+		}
+	})
+	for w := range workers {
+		wg.Go(func() {
+			off := int64(w * part)
+			got := make([]byte, part)
+			for i := range rounds {
+				flags := os.O_RDWR
+				if i%3 == 0 {
+					flags = os.O_WRONLY
+				}
+				f, err := os.OpenFile(m.main("a"), flags, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				want := noise(uint64(w<<8|i%256), part)
+				if _, err := f.WriteAt(want, off); err != nil {
+					t.Error(err)
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+				if f, err = os.Open(m.main("a")); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := f.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("worker %d, round %d: a write is lost (%v)", w, i, err)
+					f.Close()
+					return
+				}
+				f.Close()
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	drops.Wait()
+	var want []byte
+	for w := range workers {
+		want = append(want, noise(uint64(w<<8|(rounds-1)%256), part)...)
+	}
+	wantBytes(t, m.main("a"), want)
+	id := m.snapshot("end")
+	m.run("drop", nil)
+	wantBytes(t, m.path("commits", id.String(), "a"), want)
+	wantBytes(t, m.main("a"), want)
 }
 
 // TestStalePages: the kernel must not serve pages of an older content after a change that it did not see.
