@@ -13,7 +13,7 @@ import (
 	"coral/internal/errs"
 )
 
-// encoderState is the scratch memory of encoding, about 1 MiB once all codecs were used. What grows with the
+// encoderState is the scratch memory of encoding, about 2 MiB once all codecs were used, and zstd's. What grows with the
 // blob is in dst only.
 type encoderState struct {
 	p        plan

@@ -15,7 +15,6 @@ type Model struct {
 	count [256][256]uint32 // by the 8 bits below the base's sign, then symbol
 	dirty bool             // count is not all zero
 	ctxs  []cluster
-	spare []cluster
 	ctxOf [256]uint8 // by the 8 bits below the base's sign
 	codes [maxContexts]huff.Code
 	pack  [maxContexts][256]uint64 // for each symbol: code | length<<16 | all bits<<24 | low<<32
