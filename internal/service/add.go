@@ -91,7 +91,6 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 		}
 		res.Paths = append(res.Paths, dst)
 	}
-	s.refsChanged() // the mounts' caches of the branch's directories
 	return res, nil
 }
 

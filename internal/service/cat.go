@@ -65,7 +65,7 @@ func (s *Service) cat(ctx context.Context, r *CatRequest, w io.Writer) error {
 
 // writeObject writes {"kind", "id", and the object's own fields}.
 func writeObject(w io.Writer, kind objstore.Kind, id oid.ID, o any) error {
-	raw, err := json.Marshal(o)
+	raw, err := MarshalJSON(o)
 	if err != nil {
 		return fmt.Errorf("cat %s: %w", id, err)
 	}

@@ -49,7 +49,6 @@ type CheckoutResult struct {
 
 func (s *Service) checkout(ctx context.Context, r *CheckoutRequest, _ Progress) (CheckoutResult, error) {
 	res := CheckoutResult{}
-	who := DefaultAuthor()
 	if r.New != "" {
 		id, err := s.start(ctx, r.Rev)
 		if err == nil {
@@ -78,9 +77,8 @@ func (s *Service) checkout(ctx context.Context, r *CheckoutRequest, _ Progress) 
 	if res.Detached {
 		head.Commit = res.Head
 	}
-	if err := s.repo.Refs.SetHead(head, who, "checkout: "+r.New+r.Rev); err != nil {
+	if err := s.repo.SetHead(ctx, head); err != nil {
 		return res, fmt.Errorf("checkout: %w", err)
 	}
-	s.refsChanged()
 	return res, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"coral/fs"
 	"coral/internal/control"
@@ -29,7 +30,7 @@ func (s *Service) Run(ctx context.Context, line string) (reply []byte, err error
 		}
 	}()
 	if err == nil {
-		if reply, err = json.Marshal(result); err == nil {
+		if reply, err = MarshalJSON(result); err == nil {
 			s.log.Info("control file", "line", control.OneLine(line))
 			return reply, nil
 		}
@@ -38,9 +39,37 @@ func (s *Service) Run(ctx context.Context, line string) (reply []byte, err error
 	return ErrorJSON(err), err
 }
 
+// MarshalJSON is json.Marshal without its escapes for HTML: people read these lines, and no browser does.
+func MarshalJSON(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	return PlainJSON(b), err
+}
+
+// PlainJSON undoes json.Marshal's escapes of < > &, in place.
+func PlainJSON(b []byte) []byte {
+	out := b[:0]
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' || i+1 == len(b) {
+			out = append(out, b[i])
+			continue
+		}
+		if i+6 <= len(b) {
+			switch string(b[i : i+6]) {
+			case `\u003c`, `\u003e`, `\u0026`:
+				out = append(out, "<>&"[strings.IndexByte("ce6", b[i+5])])
+				i += 5
+				continue
+			}
+		}
+		out = append(out, b[i], b[i+1]) // an escaped backslash must not begin another escape
+		i++
+	}
+	return out
+}
+
 // ErrorJSON is the form of an error in replies and in the output of --json.
 func ErrorJSON(err error) []byte {
-	b, _ := json.Marshal(struct { // strings only: cannot fail
+	b, _ := MarshalJSON(struct { // strings only: cannot fail
 		Error *control.Error `json:"error"`
 	}{control.NewError(err)})
 	return b
@@ -52,7 +81,7 @@ func (s *Service) Status(ctx context.Context) []byte {
 	if err != nil {
 		return append(ErrorJSON(err), '\n')
 	}
-	b, err := json.Marshal(r)
+	b, err := MarshalJSON(r)
 	if err != nil {
 		return append(ErrorJSON(err), '\n')
 	}

@@ -18,6 +18,15 @@ const (
 	linkFile = "repo"      // what a mount has in its .coral instead: the repository's path, as text
 )
 
+// ErrNoRepo is FindRepo's answer where there is none. It is errs.NotFound.
+var ErrNoRepo = fmt.Errorf("no repository: %w", errs.NotFound)
+
+// noRepo says where there is none.
+type noRepo struct{ where string }
+
+func (e *noRepo) Error() string { return "no repository in " + e.where }
+func (e *noRepo) Unwrap() error { return ErrNoRepo }
+
 // FindRepo returns the .coral directory of the repository that path means: path is the directory that holds it, or
 // .coral itself, or a mountpoint; if upward, or any directory below one of these. errs.NotFound says where it looked.
 func FindRepo(path string, upward bool) (string, error) {
@@ -38,9 +47,9 @@ func FindRepo(path string, upward bool) (string, error) {
 		}
 	}
 	if upward {
-		return "", fmt.Errorf("no repository in %s or above: %w", abs, errs.NotFound)
+		return "", &noRepo{abs + " or above"}
 	}
-	return "", fmt.Errorf("no repository at %s: %w", abs, errs.NotFound)
+	return "", &noRepo{abs}
 }
 
 // repoAt returns the .coral directory that dir, exactly, stands for, or "".

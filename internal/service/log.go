@@ -60,7 +60,7 @@ func commitInfo(id oid.ID, c *object.Commit, refs map[oid.ID][]string) *CommitIn
 	}
 }
 
-// refNames lists what points to each commit: HEAD first, then branches, then tags, by name.
+// refNames lists what points to each commit: HEAD and its branch first, then branches, then tags, by name.
 func (s *Service) refNames() (map[oid.ID][]string, error) {
 	out := map[oid.ID][]string{}
 	head, err := s.repo.Refs.Head()
@@ -80,11 +80,13 @@ func (s *Service) refNames() (map[oid.ID][]string, error) {
 	}
 	for _, b := range branches {
 		if b.Name == head.Branch {
-			out[b.ID] = append(out[b.ID], "HEAD")
+			out[b.ID] = append(out[b.ID], "HEAD", "branches/"+b.Name)
 		}
 	}
 	for _, b := range branches {
-		out[b.ID] = append(out[b.ID], "branches/"+b.Name)
+		if b.Name != head.Branch {
+			out[b.ID] = append(out[b.ID], "branches/"+b.Name)
+		}
 	}
 	for _, t := range tags {
 		out[t.ID] = append(out[t.ID], "tags/"+t.Name)

@@ -131,6 +131,7 @@ func (s *Service) live() []mount {
 	return out
 }
 
+// refsChanged follows every change of refs, whoever made it. It does not block.
 func (s *Service) refsChanged() {
 	for _, m := range s.live() {
 		m.m.RefsChanged()

@@ -10,6 +10,7 @@ import (
 
 	"coral/internal/control"
 	"coral/internal/oid"
+	"coral/vcs"
 	"coral/vcs/ref"
 )
 
@@ -90,7 +91,6 @@ func (s *Service) branch(ctx context.Context, r *BranchRequest, _ Progress) (any
 	if err := s.repo.CreateBranch(ctx, r.Names[0], id); err != nil {
 		return nil, err
 	}
-	s.refsChanged()
 	return RefsResult{Created: s.refInfo(ctx, r.Names[0], id)}, nil
 }
 
@@ -141,7 +141,6 @@ func (s *Service) deleteBranches(ctx context.Context, r *BranchRequest) (any, er
 		if err != nil {
 			return res, err
 		}
-		s.refsChanged()
 		res.Deleted = append(res.Deleted, *s.refInfo(ctx, name, b.ID))
 	}
 	return res, nil
@@ -159,7 +158,6 @@ func (s *Service) renameBranch(ctx context.Context, r *BranchRequest) (any, erro
 	if err := s.repo.RenameBranch(ctx, from, to); err != nil {
 		return nil, err
 	}
-	s.refsChanged()
 	b, err := s.repo.Refs.Branch(to)
 	if err != nil {
 		return nil, err
@@ -207,7 +205,7 @@ func (r *TagRequest) Access() Access {
 // Localize implements Localizer.
 func (r *TagRequest) Localize() error {
 	if r.Message != "" && r.Tagger == "" {
-		r.Tagger = DefaultAuthor()
+		r.Tagger = vcs.DefaultAuthor()
 	}
 	return nil
 }
@@ -223,14 +221,9 @@ func (s *Service) tag(ctx context.Context, r *TagRequest, _ Progress) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	tagger := r.Tagger
-	if tagger == "" && r.Message != "" {
-		tagger = DefaultAuthor()
-	}
-	if err := s.repo.CreateTag(ctx, r.Names[0], id, r.Message, tagger); err != nil {
+	if err := s.repo.CreateTag(ctx, r.Names[0], id, r.Message, r.Tagger); err != nil {
 		return nil, err
 	}
-	s.refsChanged()
 	t, err := s.repo.Refs.Tag(r.Names[0])
 	if err != nil {
 		return nil, err
@@ -269,12 +262,11 @@ func (s *Service) deleteTags(ctx context.Context, r *TagRequest) (any, error) {
 	for _, name := range r.Names {
 		t, err := s.repo.Refs.Tag(name)
 		if err == nil {
-			err = s.repo.Refs.DeleteTag(name, DefaultAuthor(), "tag: deleted")
+			err = s.repo.DeleteTag(ctx, name)
 		}
 		if err != nil {
 			return res, err
 		}
-		s.refsChanged()
 		res.Deleted = append(res.Deleted, *s.refInfo(ctx, name, t.ID))
 	}
 	return res, nil

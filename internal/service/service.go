@@ -64,7 +64,9 @@ func New(repo *vcs.Repo, opts Options) *Service {
 	if opts.Mounter == nil {
 		opts.Mounter = mountFUSE
 	}
-	return &Service{repo: repo, opts: opts, log: opts.Logger, gate: semaphore.NewWeighted(gateSize)}
+	s := &Service{repo: repo, opts: opts, log: opts.Logger, gate: semaphore.NewWeighted(gateSize)}
+	repo.OnRefsChanged(s.refsChanged)
+	return s
 }
 
 // Repo returns the repository.

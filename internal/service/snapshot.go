@@ -33,7 +33,7 @@ func (r *SnapshotRequest) Flags(f *pflag.FlagSet) {
 	f.StringVarP(&r.Message, "message", "m", "", "what this snapshot is")
 	f.Var(&r.Metrics, "metric", "a `name=number` kept with the commit (repeatable)")
 	f.Var(&r.Labels, "label", "a `name=text` kept with the commit (repeatable)")
-	f.StringVar(&r.Author, "author", "", "`\"Name <email>\"` (default $CORAL_AUTHOR, git's variables, or the user)")
+	f.StringVar(&r.Author, "author", "", "`\"Name <email>\"` (default $CORAL_AUTHOR, or the user at this host)")
 	f.BoolVar(&r.Strict, "strict", false, "refuse while files are open for writing")
 	f.BoolVar(&r.AllowEmpty, "allow-empty", false, "commit even if nothing changed")
 	f.StringVarP(&r.Tag, "tag", "t", "", "also tag the commit with this `name`")
@@ -49,25 +49,17 @@ func (r *SnapshotRequest) Access() Access { return Writes }
 // Localize implements Localizer: the author is the caller, not whoever started the daemon.
 func (r *SnapshotRequest) Localize() error {
 	if r.Author == "" {
-		r.Author = DefaultAuthor()
+		r.Author = vcs.DefaultAuthor()
 	}
 	return nil
 }
 
 func (s *Service) snapshot(ctx context.Context, r *SnapshotRequest, p Progress) (vcs.SnapshotResult, error) {
 	s.settle(ctx)
-	author := r.Author
-	if author == "" {
-		author = DefaultAuthor()
-	}
-	res, err := s.repo.Snapshot(ctx, vcs.SnapshotOptions{
-		Branch: r.Branch, Message: r.Message, Author: author, Metrics: r.Metrics, Labels: r.Labels,
+	return s.repo.Snapshot(ctx, vcs.SnapshotOptions{
+		Branch: r.Branch, Message: r.Message, Author: r.Author, Metrics: r.Metrics, Labels: r.Labels,
 		Strict: r.Strict, AllowEmpty: r.AllowEmpty, Tag: r.Tag, Progress: queueProgress("ingest", p),
 	})
-	if err == nil || !res.Commit.IsZero() { // a tag that could not be made does not unmake the commit
-		s.refsChanged()
-	}
-	return res, err
 }
 
 // queueProgress turns states of the queue into progress: what is left, of the most that was seen.

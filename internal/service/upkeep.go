@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"coral/internal/control"
 	"coral/internal/errs"
+	"coral/internal/oid"
 	"coral/objstore/cache"
 	"coral/objstore/local"
 	"coral/vcs"
@@ -81,7 +81,7 @@ func (s *Service) cache(ctx context.Context, r *CacheRequest, _ Progress) (Cache
 		}
 	}
 	var err error
-	if res.Files, res.Bytes, err = dirSize(filepath.Join(s.repo.Dir, "cache")); err != nil {
+	if res.Files, res.Bytes, err = cacheSize(filepath.Join(s.repo.Dir, "cache")); err != nil {
 		return res, fmt.Errorf("cache: %w", err)
 	}
 	res.Spool = s.repo.Live.Spool()
@@ -94,7 +94,7 @@ func (s *Service) dropCaches(ctx context.Context) (freed int64, err error) {
 	if freed, err = s.repo.Live.DropSpool(ctx); err != nil {
 		return freed, err
 	}
-	_, before, err := dirSize(filepath.Join(s.repo.Dir, "cache"))
+	_, before, err := cacheSize(filepath.Join(s.repo.Dir, "cache"))
 	if err != nil {
 		return freed, err
 	}
@@ -117,32 +117,32 @@ func (s *Service) dropCaches(ctx context.Context) (freed int64, err error) {
 			return freed, err
 		}
 	}
-	_, after, err := dirSize(filepath.Join(s.repo.Dir, "cache"))
+	_, after, err := cacheSize(filepath.Join(s.repo.Dir, "cache"))
 	return freed + max(before-after, 0), err
 }
 
-// dirSize sums the regular files below dir, as they are on disk; a directory that is not there is empty. Files that go
-// away meanwhile are not counted: the cache evicts when it likes.
-func dirSize(dir string) (files int, bytes int64, err error) {
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if os.IsNotExist(err) {
-			return nil
-		}
-		if err != nil || !d.Type().IsRegular() {
-			return err
+// cacheSize sums the materialised files in dir, as they are on disk, whichever mount made them; a directory that is not
+// there is empty. Files that go away meanwhile are not counted: the cache evicts when it likes.
+func cacheSize(dir string) (files int, bytes int64, err error) {
+	list, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		return 0, 0, err
+	}
+	for _, d := range list {
+		if _, err := oid.Parse(d.Name()); err != nil {
+			continue // the cache's own notes, and files being made
 		}
 		fi, err := d.Info()
 		if os.IsNotExist(err) {
-			return nil
+			continue
 		}
 		if err != nil {
-			return err
+			return files, bytes, err
 		}
 		files++
 		bytes += fi.Size()
-		return nil
-	})
-	return files, bytes, err
+	}
+	return files, bytes, nil
 }
 
 // GCRequest is `coral gc`.
@@ -213,6 +213,9 @@ type FsckResult struct {
 	vcs.FsckReport
 	Seconds float64 `json:"seconds"`
 }
+
+// Failed reports damage: the exit code is then 1.
+func (r FsckResult) Failed() bool { return !r.OK }
 
 func (s *Service) fsck(ctx context.Context, r *FsckRequest, p Progress) (FsckResult, error) {
 	if !s.opts.ReadOnly { // a collector at work would look like damage

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"coral/internal/daemon"
+	"coral/internal/service"
+)
+
+func newLogCmd(a *app) *cobra.Command {
+	ofDaemon := false
+	cmd := verb(a, &cobra.Command{
+		Use:   "log [REV]",
+		Short: "List commits, newest first",
+		Long: `List the commits from REV (default: the current branch) back along first parents. REV is a branch, a tag, HEAD, an id or a
+prefix of one of at least 4 digits, each with ~N or ^N after it. --daemon shows what the daemon logged instead.`,
+		Example: `  coral log --oneline -n 10
+  coral log --all --json | jq -r '.[] | [.commit, .metrics.loss] | @tsv'
+  coral log --daemon -n 50`,
+	}, printLog)
+	cmd.Flags().BoolVar(&ofDaemon, "daemon", false, "the daemon's recent log lines, whether it runs or not")
+	commits := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !ofDaemon {
+			return commits(cmd, args)
+		}
+		n, _ := cmd.Flags().GetInt("max-count") // defined by the request
+		return runDaemonLog(a, n)
+	}
+	return cmd
+}
+
+func runDaemonLog(a *app, n int) error {
+	dir, err := a.dir()
+	if err != nil {
+		return err
+	}
+	list, err := daemon.RecentLog(dir, n)
+	if err != nil {
+		return err
+	}
+	return a.result(map[string][]string{"lines": list}, func(p *printer) {
+		for _, l := range list {
+			p.line("%s", safe(l))
+		}
+	})
+}
+
+func printLog(p *printer, req service.Request, list []*service.CommitInfo) error {
+	r, _ := req.(*service.LogRequest)
+	for i, c := range list {
+		if r != nil && r.Oneline {
+			subject, _, _ := strings.Cut(c.Message, "\n")
+			p.line("%s", strings.TrimRight(short(c.Commit)+" "+strings.TrimPrefix(refList(c.Refs)+" ", " ")+safe(subject), " "))
+			continue
+		}
+		if i > 0 {
+			p.line("")
+		}
+		p.commit(c)
+	}
+	return nil
+}
+
+// commit writes one commit as log and show do.
+func (p *printer) commit(c *service.CommitInfo) {
+	p.line("%s", strings.TrimRight("commit "+c.Commit.String()+" "+refList(c.Refs), " "))
+	if len(c.Parents) > 1 {
+		var ids []string
+		for _, id := range c.Parents {
+			ids = append(ids, short(id))
+		}
+		p.line("Parents: %s", strings.Join(ids, " "))
+	}
+	p.line("Author:  %s", safe(c.Author))
+	p.line("Date:    %s", p.time(c.Time))
+	if len(c.Metrics) > 0 {
+		p.line("Metrics: %s", pairs(c.Metrics, func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }))
+	}
+	if len(c.Labels) > 0 {
+		p.line("Labels:  %s", pairs(c.Labels, func(s string) string { return s }))
+	}
+	if c.Message != "" {
+		p.line("")
+		for _, l := range lines(c.Message) {
+			p.line("    %s", l)
+		}
+	}
+}
+
+// refList is "(HEAD -> main, tag: v1)", or nothing.
+func refList(refs []string) string {
+	var out []string
+	head := false
+	for _, r := range refs {
+		switch {
+		case r == "HEAD":
+			head = true
+		case strings.HasPrefix(r, "branches/"):
+			name := safe(strings.TrimPrefix(r, "branches/"))
+			if head {
+				name, head = "HEAD -> "+name, false // its branch comes next
+			}
+			out = append(out, name)
+		case strings.HasPrefix(r, "tags/"):
+			out = append(out, "tag: "+safe(strings.TrimPrefix(r, "tags/")))
+		}
+	}
+	if head {
+		out = append([]string{"HEAD"}, out...)
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(out, ", ") + ")"
+}
+
+func pairs[V any](m map[string]V, text func(V) string) string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for i, k := range keys {
+		keys[i] = fmt.Sprintf("%s=%s", safe(k), safe(text(m[k])))
+	}
+	return strings.Join(keys, " ")
+}

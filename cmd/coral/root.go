@@ -1,0 +1,66 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"coral/internal/control"
+)
+
+const rootLong = `Coral keeps versioned neural-network weights and shows every branch, tag and commit as a directory of ordinary files.
+
+The repository is the one that -R or $CORAL_REPO names (the directory that holds .coral, .coral itself, or a
+mountpoint), else the nearest one upward from the working directory, also from inside a mount.`
+
+const exitHelp = `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 conflict (a branch moved, or changes would be lost).`
+
+const rootExample = `  coral init models && cd models
+  coral mount /mnt/models
+  cp -r ~/run/checkpoint-500 /mnt/models/branches/main/
+  coral snapshot -m "step 500" --metric loss=0.41
+  coral log --oneline`
+
+func newRootCmd(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "coral",
+		Short:         "A filesystem for versioned neural-network weights",
+		Long:          rootLong,
+		Example:       rootExample,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+			return control.Usagef("unknown command %q: did you mean %s?", args[0], strings.Join(like, " or "))
+		}
+		return control.Usagef("unknown command %q", args[0])
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.PersistentFlags().StringVarP(&a.repo, "repo", "R", "", "the `repository` (default $CORAL_REPO, else the nearest one upward)")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON; errors too")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return control.Usagef("%s: %v", cmd.Name(), err) })
+	root.AddGroup(
+		&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "refs", Title: "Branches and tags:"}, &cobra.Group{ID: "keep", Title: "Upkeep:"},
+	)
+	group := func(id string, list ...*cobra.Command) {
+		for _, c := range list {
+			c.GroupID = id
+			c.Long = strings.TrimRight(c.Long, "\n") + "\n" + exitHelp
+			c.Args = cobra.ArbitraryArgs // the request knows better what it takes
+			root.AddCommand(c)
+		}
+	}
+	group("work", newInitCmd(a), newMountCmd(a), newUnmountCmd(a), newAddCmd(a), newSnapshotCmd(a), newSyncCmd(a), newExportCmd(a))
+	group("look", newStatusCmd(a), newLogCmd(a), newShowCmd(a), newLsCmd(a), newCatCmd(a), newStatsCmd(a))
+	group("refs", newBranchCmd(a), newTagCmd(a), newCheckoutCmd(a))
+	group("keep", newCacheCmd(a), newFsckCmd(a), newGCCmd(a))
+	root.AddCommand(newVersionCmd(a))
+	return root
+}
