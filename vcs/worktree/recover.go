@@ -39,7 +39,7 @@ func (s *Set) recover(ctx context.Context) error {
 		case !d.IsDir():
 		case strings.HasPrefix(d.Name(), trashPrefix):
 			if !s.opts.ReadOnly {
-				if err := s.emptyTrashDir(path); err != nil {
+				if err := errJoin(syncDir(s.liveDir()), s.emptyTrashDir(path)); err != nil {
 					return err
 				}
 			}
@@ -129,7 +129,9 @@ func (s *Set) openJournal(path string, valid int64, records int) (*journal, erro
 		f.Close()
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &journal{path: path, f: f, size: valid, records: records}, nil
+	j := &journal{path: path, f: f, size: valid, records: records}
+	j.seq.Store(uint64(records) + 1) // none is known to be synced: they may be from a process that was killed
+	return j, nil
 }
 
 func saveTail(f *os.File, from, to int64, name string) error {
@@ -190,6 +192,13 @@ func (s *Set) sortSpool(present, doomed map[spoolID]bool) error {
 	if len(s.broken) > 0 {
 		return nil // their spool files would look like nobody's
 	}
+	if !s.opts.ReadOnly && len(doomed) > 0 { // as ever: a spool file goes after the record that allows it is durable
+		for _, t := range s.all() {
+			if err := t.sync(); err != nil {
+				return err
+			}
+		}
+	}
 	for id := range present {
 		if owned[id] {
 			continue
@@ -220,6 +229,9 @@ func (s *Set) recoverFile(t *Tree, n *node) error {
 	}
 	want := spoolStat{size: n.size, mtime: n.mtime, ctime: x.ctimeBase}
 	if !x.dirty && statOf(&st) == want {
+		if t.j != nil {
+			x.seq = t.j.seq.Load()
+		}
 		x.blocks = st.Blocks
 		t.enterClean(n)
 		return nil

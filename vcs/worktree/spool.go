@@ -59,6 +59,7 @@ func openSpool(dir string, reserve int64, readOnly bool) (*spool, error) {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	s.fd, s.dirfd = fd, int(fd.Fd())
+	s.grown.Store(!readOnly) // whether an earlier process synced it is not known
 	return s, nil
 }
 
