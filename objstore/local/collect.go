@@ -95,16 +95,17 @@ func (c *collector) run(ctx context.Context, full, dryRun bool) error {
 		c.count()
 		return nil
 	}
+	if !c.anything() {
+		return nil
+	}
 	if err := c.release(ctx); err != nil {
 		return err
 	}
 	if err := c.drop(ctx); err != nil {
 		return err
 	}
-	if err := c.rewrite(ctx); err != nil {
-		return errors.Join(err, c.abandon())
-	}
-	return nil
+	err := c.rewrite(ctx)
+	return errors.Join(err, c.abandon())
 }
 
 // measure finds the live bytes of every pack and chooses the packs to rewrite.
@@ -190,6 +191,16 @@ func (c *collector) keepBases(ctx context.Context) error {
 		}
 		return true, nil
 	})
+}
+
+// anything reports whether there is a pack to rewrite.
+func (c *collector) anything() bool {
+	for _, u := range c.packs {
+		if u.candidate {
+			return true
+		}
+	}
+	return false
 }
 
 // count fills the result of a dry run.

@@ -18,7 +18,7 @@ const (
 	maxSealed  = 4       // sealed packs that are not synced, and their descriptors
 )
 
-// Put implements objstore.Writer.
+// Put implements objstore.Writer. The base of rec must have been put before: Put refuses a record that could not be decoded.
 func (s *Store) Put(ctx context.Context, rec objstore.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -32,6 +32,9 @@ func (s *Store) Put(ctx context.Context, rec objstore.Record) error {
 	if s.Has(rec.ID) {
 		return nil
 	}
+	if err := s.checkBase(rec); err != nil {
+		return err
+	}
 	full, err := s.append(ctx, pack.FrameOf(rec), rec.Payload)
 	if err != nil {
 		return fmt.Errorf("put %s %s: %w", rec.Kind, rec.ID.Short(), err)
@@ -41,6 +44,21 @@ func (s *Store) Put(ctx context.Context, rec objstore.Record) error {
 		if err := s.Sync(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("put %s %s: %w", rec.Kind, rec.ID.Short(), err)
 		}
+	}
+	return nil
+}
+
+// checkBase wants the base of rec to be stored already, and recovery relies on that order.
+func (s *Store) checkBase(rec objstore.Record) error {
+	if rec.Base.IsZero() {
+		return nil
+	}
+	base, err := s.lookup(rec.Base)
+	if err != nil {
+		return fmt.Errorf("put %s %s: its base %s: %w", rec.Kind, rec.ID.Short(), rec.Base.Short(), err)
+	}
+	if rec.Depth != base.Depth+1 {
+		return fmt.Errorf("put %s %s: depth %d over a base of depth %d: %w", rec.Kind, rec.ID.Short(), rec.Depth, base.Depth, errs.Invalid)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"coral/internal/errs"
+	"coral/internal/oid"
 	"coral/internal/vfs"
 	"coral/objstore"
 	"coral/objstore/index"
@@ -69,7 +70,78 @@ func (b *builder) fill(ctx context.Context, packs []uint64) error {
 			return err
 		}
 	}
-	return b.flush(ctx, nil)
+	if err := b.flush(ctx, nil); err != nil {
+		return err
+	}
+	for again := true; again; {
+		var err error
+		if again, err = b.prune(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prune takes out the records whose base is in no pack, one link of a chain at a time: nobody can decode them, and while the index
+// has them, storing the same bytes again would do nothing. It reports whether there were any.
+func (b *builder) prune(ctx context.Context) (found bool, err error) {
+	var batch []objstore.Info
+	for from, more := (oid.ID{}), true; more; {
+		if err := ctx.Err(); err != nil {
+			return found, err
+		}
+		if batch, err = b.ix.Range(batch[:0], from, rangeBatch); err != nil {
+			return found, err
+		}
+		if more = len(batch) == rangeBatch; more {
+			from, more = successor(batch[len(batch)-1].ID)
+		}
+		orphans, err := b.orphans(batch)
+		if err != nil {
+			return found, err
+		}
+		if len(orphans) == 0 {
+			continue
+		}
+		found = true
+		if err := b.ix.Update(func(tx *index.Tx) error { return b.drop(tx, orphans) }); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// orphans returns those of batch whose base the index lacks.
+func (b *builder) orphans(batch []objstore.Info) (out []objstore.Info, err error) {
+	for _, info := range batch {
+		if info.Base.IsZero() {
+			continue
+		}
+		switch _, err := b.ix.Get(info.Base); {
+		case errors.Is(err, errs.NotFound):
+			out = append(out, info)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// drop removes orphans and marks their packs as having frames that the index leaves out.
+func (b *builder) drop(tx *index.Tx, orphans []objstore.Info) error {
+	for _, info := range orphans {
+		b.found(info.Pack, pack.Frame{ID: info.ID}, info.Offset-pack.HeaderSize, "its base %s is in no pack", info.Base.Short())
+		b.records--
+		row, _, err := tx.Pack(info.Pack)
+		if err != nil {
+			return err
+		}
+		row.Loose = true
+		if err := errors.Join(tx.Delete(info.ID), tx.PutPack(info.Pack, row)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // found reports damage and goes on.

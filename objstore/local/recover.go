@@ -72,7 +72,7 @@ func (s *Store) recoverPack(ctx context.Context, n uint64, onDisk map[uint64]boo
 		s.log.Error("a pack is shorter than the index says", "op", "open", "path", s.packPath(n), "size", size, "indexed", row.Length)
 		return nil
 	}
-	if size > row.Length {
+	if size > row.Length || !known {
 		if row, err = s.recoverTail(ctx, n, size, row, known, onDisk, rebuilt); err != nil {
 			return err
 		}
@@ -95,7 +95,8 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 		release()
 		return row, nil
 	}
-	t, err := scanTail(ctx, r, n, max(row.Length, pack.FileHeaderSize), size)
+	t, err := s.scanTail(ctx, r, n, max(row.Length, pack.FileHeaderSize), size)
+	headless := !known && r.HeaderDamage() != nil
 	release()
 	if err != nil {
 		return row, err
@@ -105,6 +106,12 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 	if s.readOnly {
 		s.overlay(t.infos, onDisk)
 		return row, nil
+	}
+	if headless { // a power cut kept the trailer and lost the first sector
+		if err := pack.RestoreHeader(s.env.fs, s.packDir, n, t.salt); err != nil {
+			return row, err
+		}
+		s.files.drop(n)
 	}
 	if err := s.repair(t); err != nil {
 		return row, err
@@ -116,8 +123,9 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 	return row, s.indexTail(n, row, t.infos, onDisk)
 }
 
-// scanTail reads pack n from the offset from.
-func scanTail(ctx context.Context, r *pack.Reader, n uint64, from, size int64) (*tail, error) {
+// scanTail reads pack n from the offset from. A record whose base is lost counts as torn: if it were kept, putting it again would do nothing,
+// and nobody could ever decode it. A base is always put before what is based on it, so it lies further ahead.
+func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, size int64) (*tail, error) {
 	end, sealed, err := r.End(size)
 	if err != nil {
 		return nil, err
@@ -125,29 +133,39 @@ func scanTail(ctx context.Context, r *pack.Reader, n uint64, from, size int64) (
 	if end < from { // the trailer is not ours: frames were indexed where its directory claims to be
 		end, sealed = size, false
 	}
-	t := &tail{n: n, salt: r.Salt(), size: size, end: end, sealed: sealed, torn: end}
-	hole := func(off, length int64) error {
-		if k := len(t.gaps) - 1; k >= 0 && t.gaps[k].off+t.gaps[k].length == off {
-			t.gaps[k].length += length
-		} else {
-			t.gaps = append(t.gaps, gap{off, length})
+	if sealed { // the trailer may have reached the disk without the directory
+		err := r.Directory(size, func(pack.Entry) error { return nil })
+		if sealed = err == nil; err != nil && !errors.Is(err, errs.Corrupt) {
+			return nil, err
 		}
-		return nil
 	}
+	t := &tail{n: n, salt: r.Salt(), size: size, end: end, sealed: sealed, torn: end}
+	here := map[oid.ID]bool{}
 	err = r.Scan(ctx, from, end, true, func(e pack.Entry, intact bool) error {
-		if !intact {
-			return hole(e.Offset, e.Size())
+		if !intact || !e.Base.IsZero() && !here[e.Base] && !s.Has(e.Base) {
+			return t.hole(e.Offset, e.Size())
 		}
 		t.frames++
 		if !e.Filler() {
+			here[e.ID] = true
 			t.infos = append(t.infos, e.Info(n, e.Offset))
 		}
 		return nil
-	}, hole)
+	}, t.hole)
 	if k := len(t.gaps) - 1; err == nil && k >= 0 && t.gaps[k].off+t.gaps[k].length == end {
 		t.torn, t.gaps = t.gaps[k].off, t.gaps[:k]
 	}
 	return t, err
+}
+
+// hole adds torn bytes.
+func (t *tail) hole(off, length int64) error {
+	if k := len(t.gaps) - 1; k >= 0 && t.gaps[k].off+t.gaps[k].length == off {
+		t.gaps[k].length += length
+	} else {
+		t.gaps = append(t.gaps, gap{off, length})
+	}
+	return nil
 }
 
 // repair makes the file of t what its row will say. Nothing in a tail was acknowledged by a Sync, so torn bytes may go:

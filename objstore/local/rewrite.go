@@ -80,6 +80,9 @@ func (c *collector) seal(ctx context.Context) error {
 
 // commit makes the new packs durable, moves the records in one transaction that also condemns the old packs, and removes these.
 func (c *collector) commit(ctx context.Context) error {
+	if len(c.old) == 0 {
+		return nil
+	}
 	if err := c.seal(ctx); err != nil {
 		return err
 	}

@@ -126,10 +126,22 @@ func whole(t testing.TB, s *Store) {
 	}
 }
 
+// fastDir is a temporary directory in memory if there is one: these tests open hundreds of stores, and every transaction of an index
+// is two syncs. TestKill and the benchmarks use the disk.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "coral-local-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { ok(t, os.RemoveAll(dir)) })
+	return dir
+}
+
 // copyDir copies the store in dir, open or not, to a new directory, as a killed process would leave it.
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
-	to := t.TempDir()
+	to := fastDir(t)
 	ok(t, os.CopyFS(to, os.DirFS(dir)))
 	return to
 }
@@ -315,20 +327,20 @@ func TestHints(t *testing.T) {
 
 // TestModel does random things to a store and to a map.
 func TestModel(t *testing.T) {
-	rounds := 12
+	rounds := 6
 	if testing.Short() {
 		rounds = 3
 	}
 	for seed := range rounds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			model(t, rand.New(rand.NewPCG(uint64(seed), 99)), 250)
+			model(t, rand.New(rand.NewPCG(uint64(seed), 99)), 180)
 		})
 	}
 }
 
 func model(t *testing.T, r *rand.Rand, steps int) {
-	dir := t.TempDir()
+	dir := fastDir(t)
 	opts := Options{PackSize: 2000 + r.Int64N(20000)}
 	s := open1(t, dir, opts, env{})
 	want := map[int]bool{}

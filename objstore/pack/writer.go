@@ -218,6 +218,22 @@ func Fill(fs vfs.FS, dir string, n, salt uint64, off, length int64) error {
 	return nil
 }
 
+// RestoreHeader writes the file header of pack n again, whose salt is known from the trailer, and syncs the file.
+func RestoreHeader(fs vfs.FS, dir string, n, salt uint64) error {
+	f, err := fs.OpenFile(filepath.Join(dir, Name(n)), vfs.ReadWrite, 0)
+	if err != nil {
+		return fmt.Errorf("restore pack header: %w", err)
+	}
+	_, err = f.WritevAt([][]byte{fileHeader{number: n, salt: salt}.encode()}, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
 func fill(f vfs.File, salt uint64, off, length int64) error {
 	for length > 0 {
 		n := length - HeaderSize
