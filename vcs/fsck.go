@@ -43,7 +43,7 @@ func (r *Repo) Fsck(ctx context.Context, opts FsckOptions) (FsckReport, error) {
 		return FsckReport{}, fmt.Errorf("fsck: a collection is running: %w", errs.Busy)
 	}
 	defer r.checks.RUnlock()
-	f := &fsck{r: r, opts: opts, torn: map[oid.ID]string{}, blobs: map[oid.ID]string{}, trees: map[oid.ID]string{}, files: map[oid.ID]string{}}
+	f := &fsck{r: r, opts: opts, torn: map[oid.ID]string{}, blobs: map[oid.ID]string{}, trees: map[oid.ID]string{}, files: map[oid.ID]string{}, sizes: map[oid.ID]int64{}}
 	if err := f.run(ctx); err != nil {
 		return f.rep, fmt.Errorf("fsck: %w", err)
 	}
@@ -59,6 +59,7 @@ type fsck struct {
 	blobs map[oid.ID]string
 	trees map[oid.ID]string // of the tree object itself, not of what is below
 	files map[oid.ID]string // manifests, and everything that they need
+	sizes map[oid.ID]int64  // of the files whose manifests could be read
 	list  []oid.ID          // manifests, in the order they were found
 	tips  []oid.ID
 	bad   bool // some tree or file is damaged
@@ -216,7 +217,8 @@ func (f *fsck) tree(ctx context.Context, id oid.ID, depth int) error {
 		case object.Dir:
 			err = f.tree(ctx, e.ID, depth+1)
 		case object.File:
-			err = f.file(ctx, e.ID, e.Size)
+			err = f.file(ctx, e.ID)
+			f.bad = f.bad || f.wrongSize(e) != ""
 		}
 		if err != nil {
 			return err
@@ -225,12 +227,12 @@ func (f *fsck) tree(ctx context.Context, id oid.ID, depth int) error {
 	return nil
 }
 
-// file checks a manifest and that its blobs are there; not their bytes. size is -1 if unknown.
-func (f *fsck) file(ctx context.Context, id oid.ID, size int64) error {
+// file checks a manifest and that its blobs are there; not their bytes.
+func (f *fsck) file(ctx context.Context, id oid.ID) error {
 	if _, ok := f.files[id]; ok {
 		return nil
 	}
-	why, err := f.manifest(ctx, id, size)
+	why, err := f.manifest(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -242,7 +244,7 @@ func (f *fsck) file(ctx context.Context, id oid.ID, size int64) error {
 	return nil
 }
 
-func (f *fsck) manifest(ctx context.Context, id oid.ID, size int64) (why string, err error) {
+func (f *fsck) manifest(ctx context.Context, id oid.ID) (why string, err error) {
 	if why := f.torn[id]; why != "" {
 		return why, nil
 	}
@@ -252,9 +254,7 @@ func (f *fsck) manifest(ctx context.Context, id oid.ID, size int64) (why string,
 	}
 	f.rep.Files++
 	f.rep.Bytes += m.Size
-	if size >= 0 && m.Size != size {
-		return fmt.Sprintf("manifest %s: %d bytes, the directory says %d", id.Short(), m.Size, size), nil
-	}
+	f.sizes[id] = m.Size
 	for i := range m.Segments {
 		s := &m.Segments[i]
 		if s.Blob.IsZero() {
@@ -266,6 +266,14 @@ func (f *fsck) manifest(ctx context.Context, id oid.ID, size int64) (why string,
 		}
 	}
 	return "", nil
+}
+
+// wrongSize says how a file's directory and manifest differ.
+func (f *fsck) wrongSize(e *object.Entry) string {
+	if size, ok := f.sizes[e.ID]; ok && size != e.Size {
+		return fmt.Sprintf("manifest %s: %d bytes, the directory says %d", e.ID.Short(), size, e.Size)
+	}
+	return ""
 }
 
 // blob checks that a blob, and what it is a delta of, is there and undamaged as far as the check of packs can tell.
@@ -304,7 +312,7 @@ func (f *fsck) blob(id oid.ID, length int64) (why string, err error) {
 func (f *fsck) liveRoots(ctx context.Context) (report func() error) {
 	var manifests, trees []oid.ID
 	err := f.r.Live.Roots(ctx,
-		func(id oid.ID) error { manifests = append(manifests, id); return f.file(ctx, id, -1) },
+		func(id oid.ID) error { manifests = append(manifests, id); return f.file(ctx, id) },
 		func(id oid.ID) error { trees = append(trees, id); return f.tree(ctx, id, 0) })
 	return func() error {
 		if err != nil {

@@ -1,6 +1,7 @@
 package vcs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -64,7 +65,7 @@ func (n *namer) tree(ctx context.Context, commit, id oid.ID, path string) (clean
 			}
 			clean = clean && ok
 		case object.File:
-			if why := n.f.files[e.ID]; why != "" {
+			if why := cmp.Or(n.f.files[e.ID], n.f.wrongSize(e)); why != "" {
 				n.add(commit, damagedAt{p, e.ID}, why)
 				clean = false
 			}
