@@ -81,7 +81,7 @@ func (t *Tree) State(ctx context.Context, ino Ino) (FileState, error) {
 }
 
 // Setattr changes attributes. As in Linux, changing the owner clears set-user-id and set-group-id of what is not a directory (unless set.Mode says what
-// they shall be), and so does changing the size.
+// they shall be), and so does setting the size, which also sets mtime, even to the size that it has, as ftruncate(2) does.
 func (t *Tree) Setattr(ctx context.Context, ino Ino, set SetAttr) (Attr, error) {
 	if set.Size != nil {
 		if err := t.truncate(ctx, ino, *set.Size); err != nil {
