@@ -405,7 +405,7 @@ func TestHistory(t *testing.T) {
 }
 
 // write replaces the content of a file in the root of a live tree.
-func write(t *testing.T, live *worktree.Tree, name, text string) {
+func write(t testing.TB, live *worktree.Tree, name, text string) {
 	t.Helper()
 	a, err := live.Lookup(bg, live.Root(), name)
 	var h *worktree.Handle
