@@ -93,6 +93,23 @@ func (s *Set) dropClean(c cleanFile) int64 {
 	return freed
 }
 
+// dropTinyCopies drops the copies of small files that a killed process had ingested and not come round to dropping.
+func (s *Set) dropTinyCopies() {
+	s.cleanMu.Lock()
+	list := slices.Clone(s.clean)
+	s.cleanMu.Unlock()
+	for _, c := range list {
+		c.t.mu.Lock()
+		if c.t.closed == nil && c.n.x == c.x && c.n.size <= tinyFile {
+			c.t.dropCopy(c.n)
+		}
+		c.t.mu.Unlock()
+	}
+	for _, t := range s.all() {
+		t.emptyTrash()
+	}
+}
+
 // DropSpool removes the spool copies of ingested files that no handle has open and returns the bytes freed (`coral cache drop`).
 func (s *Set) DropSpool(ctx context.Context) (int64, error) {
 	if s.opts.ReadOnly {

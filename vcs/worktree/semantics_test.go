@@ -684,6 +684,28 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// TestTinyCopiesOfKilledProcess drops small clean copies that were still there at the start.
+func TestTinyCopiesOfKilledProcess(t *testing.T) {
+	e := newEnv(t)
+	h := e.create("f")
+	_, err := h.WriteAt(bg, []byte("tiny"), 0)
+	e.ok(err)
+	r, err := e.tree.Open(bg, h.Ino(), os.O_RDONLY)
+	e.ok(err)
+	e.ok(h.Close())
+	e.drain()
+	e.wantState("f", "B") // a reader has it open
+	e.ok(r.Close())
+	e.reopen()
+	e.wantState("f", "B")
+	e.ok(e.tree.SyncTree(bg))
+	e.set.dropTinyCopies()
+	e.wantState("f", "A")
+	if got := e.read("f"); got != "tiny" || e.set.Spool().Files != 0 {
+		t.Errorf("%q, %+v", got, e.set.Spool())
+	}
+}
+
 // TestReserve refuses writers when the disk has less free than the reserve, and gives up clean copies first.
 func TestReserve(t *testing.T) {
 	e := newEnv(t)

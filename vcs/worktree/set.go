@@ -78,7 +78,7 @@ func (s *Set) tick() {
 	defer s.timer.Done()
 	tk := time.NewTicker(s.opts.SyncInterval)
 	defer tk.Stop()
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-s.stop:
 			return
@@ -89,6 +89,9 @@ func (s *Set) tick() {
 				s.opts.Logger.Error("live tree", "op", "sync", "err", err)
 			}
 			t.compactIfGrown(context.Background())
+		}
+		if first {
+			s.dropTinyCopies()
 		}
 	}
 }
