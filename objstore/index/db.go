@@ -44,7 +44,7 @@ func Open(path string, opts Options) (*DB, error) {
 	if err := precheck(path); err != nil {
 		return nil, fmt.Errorf("open index %s: %w", path, err)
 	}
-	return open2(path, opts)
+	return openBolt(path, opts)
 }
 
 // precheck verifies the file at path before bbolt sees it.
@@ -68,7 +68,7 @@ func Create(path string, opts Options) (*DB, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("create index %s: %w", path, errs.Exist)
 	}
-	d, err := open2(path, opts)
+	d, err := openBolt(path, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func Create(path string, opts Options) (*DB, error) {
 	return d, nil
 }
 
-func open2(path string, opts Options) (d *DB, err error) {
+func openBolt(path string, opts Options) (d *DB, err error) {
 	d = &DB{path: path}
 	defer func() {
 		if err != nil {

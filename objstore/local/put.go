@@ -54,6 +54,9 @@ func (s *Store) checkBase(rec objstore.Record) error {
 		return nil
 	}
 	base, err := s.lookup(rec.Base)
+	if err == nil && !s.Has(rec.Base) {
+		err = fmt.Errorf("its pack %s is missing: %w", pack.Name(base.Pack), errs.NotFound)
+	}
 	if err != nil {
 		return fmt.Errorf("put %s %s: its base %s: %w", rec.Kind, rec.ID.Short(), rec.Base.Short(), err)
 	}

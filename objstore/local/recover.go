@@ -142,7 +142,7 @@ func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, si
 	t := &tail{n: n, salt: r.Salt(), size: size, end: end, sealed: sealed, torn: end}
 	here := map[oid.ID]bool{}
 	err = r.Scan(ctx, from, end, true, func(e pack.Entry, intact bool) error {
-		if !intact || !e.Base.IsZero() && !here[e.Base] && !s.Has(e.Base) {
+		if !intact || !e.Base.IsZero() && !here[e.Base] && !s.indexed(e.Base) {
 			return t.hole(e.Offset, e.Size())
 		}
 		t.frames++
@@ -156,6 +156,12 @@ func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, si
 		t.torn, t.gaps = t.gaps[k].off, t.gaps[:k]
 	}
 	return t, err
+}
+
+// indexed reports whether the index has id, even if in a pack that is missing: that file may come back.
+func (s *Store) indexed(id oid.ID) bool {
+	_, err := s.lookup(id)
+	return err == nil
 }
 
 // hole adds torn bytes.
