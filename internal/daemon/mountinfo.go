@@ -97,8 +97,8 @@ func mountedAt(point string) (*mountEntry, error) {
 
 // dead reports whether a mount's daemon is gone. It touches the mount: never call it for one of this process.
 func dead(point string) bool {
-	var st unix.Stat_t
-	err := unix.Stat(point, &st)
+	var st unix.Statfs_t // never answered from the kernel's caches, unlike stat, which stays good for a timeout after the daemon's death
+	err := unix.Statfs(point, &st)
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 
