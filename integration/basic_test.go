@@ -267,8 +267,9 @@ func TestAddExportCat(t *testing.T) {
 	id := r.Snapshot("added")
 	dst := filepath.Join(t.TempDir(), "out")
 	r.Coral("export", id, dst)
-	mounttest.Exec(t, "diff", "-r", src, filepath.Join(dst, "all"))
-	st, err := os.Stat(filepath.Join(dst, "all/m.bin"))
+	in := filepath.Join("all", filepath.Base(src)) // as cp -r SRC all/ would
+	mounttest.Exec(t, "diff", "-r", src, filepath.Join(dst, in))
+	st, err := os.Stat(filepath.Join(dst, in, "m.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,12 +280,12 @@ func TestAddExportCat(t *testing.T) {
 	if st.Mode() != orig.Mode() || !st.ModTime().Equal(orig.ModTime()) {
 		t.Errorf("export: mode %v mtime %v, want %v %v", st.Mode(), st.ModTime(), orig.Mode(), orig.ModTime())
 	}
-	if got := r.Coral("cat", id+":all/m.bin"); !bytes.Equal([]byte(got), data) {
+	if got := r.Coral("cat", id+":"+in+"/m.bin"); !bytes.Equal([]byte(got), data) {
 		t.Error("coral cat REV:path differs")
 	}
 	r.Mount()
-	r.Want(r.Commit(id, "all/m.bin"), data)
-	r.Want(r.Live("all/m.bin"), data)
+	r.Want(r.Commit(id, in, "m.bin"), data)
+	r.Want(r.Live(in, "m.bin"), data)
 }
 
 // TestStats checks the promised fields against what was put in.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"coral/integration/mounttest"
 )
@@ -34,7 +35,13 @@ func control(t *testing.T, r *mounttest.Repo, line string) (map[string]any, erro
 
 func TestControlFile(t *testing.T) {
 	r := mounttest.Mounted(t)
-	r.Write("a", []byte("1"))
+	at := time.Unix(1_700_000_000, 5)
+	write := func(s string) { // with one mtime, as a tree holds it
+		t.Helper()
+		r.Write("a", []byte(s))
+		must(t, os.Chtimes(r.Live("a"), at, at))
+	}
+	write("1")
 	reply, err := control(t, r, `snapshot -m 'step 500' --metric loss=0.41 --label run="a b"`)
 	must(t, err)
 	id, _ := reply["commit"].(string)
@@ -53,9 +60,9 @@ func TestControlFile(t *testing.T) {
 	}
 
 	// the same content through the CLI is the same tree
-	r.Write("a", []byte("2"))
+	write("2")
 	cli := r.Snapshot("cli")
-	r.Write("a", []byte("1"))
+	write("1")
 	reply, err = control(t, r, "commit -m back")
 	must(t, err)
 	treeOf := func(id string) string {
