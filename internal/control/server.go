@@ -152,8 +152,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		b, _ := json.Marshal(NewError(err)) // two strings: cannot fail
 		outcome = string(b)
 	}
-	w.WriteHeader(http.StatusOK) // no effect if bytes went out; an empty stream must still be chunked to have a trailer
-	_ = http.NewResponseController(w).Flush()
+	_ = http.NewResponseController(w).Flush() // an empty stream must be chunked too, to have a trailer
 	w.Header().Set(trailer, outcome)
 }
 
