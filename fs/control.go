@@ -84,7 +84,7 @@ func commandLine(data []byte) (string, syscall.Errno) {
 		return "", syscall.EFBIG
 	}
 	line := string(bytes.TrimRight(data, "\r\n"))
-	if bytes.IndexByte(data, 0) >= 0 || len(bytes.TrimSpace(data)) == 0 {
+	if bytes.IndexByte(data, 0) >= 0 {
 		return "", syscall.EINVAL
 	}
 	return line, 0

@@ -121,13 +121,8 @@ func (n *treeNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 	return 0, syscall.ENODATA
 }
 
-// Listxattr serves listxattr(2).
-func (n *treeNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	if !n.root {
-		return 0, 0
-	}
-	return listXattrs(dest, commitXattrs)
-}
+// Listxattr serves listxattr(2): nothing, as our own attributes are not listed.
+func (n *treeNode) Listxattr(context.Context, []byte) (uint32, syscall.Errno) { return 0, 0 }
 
 // linkNode is a symbolic link of a commit.
 type linkNode struct {

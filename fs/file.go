@@ -67,10 +67,8 @@ func (n *fileNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 	return n.m.fileXattr(n.manifest, name, dest)
 }
 
-// Listxattr serves listxattr(2).
-func (n *fileNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	return listXattrs(dest, fileXattrs)
-}
+// Listxattr serves listxattr(2): nothing, as our own attributes are not listed.
+func (n *fileNode) Listxattr(context.Context, []byte) (uint32, syscall.Errno) { return 0, 0 }
 
 // fileHandle is an open file of a commit.
 type fileHandle struct {

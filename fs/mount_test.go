@@ -193,7 +193,7 @@ func testXattrs(t *testing.T, m *mounted, commit string, id oid.ID, files map[st
 	}
 	b := make([]byte, 4096)
 	n, err := unix.Llistxattr(filepath.Join(commit, "small.txt"), b)
-	if err != nil || string(b[:n]) != strings.Join(fileXattrs, "\x00")+"\x00" {
+	if err != nil || n != 0 {
 		t.Errorf("listxattr gives %q, %v", b[:n], err)
 	}
 	live := m.main("small.txt")
@@ -201,7 +201,7 @@ func testXattrs(t *testing.T, m *mounted, commit string, id oid.ID, files map[st
 		t.Error(err)
 	}
 	n, err = unix.Llistxattr(live, b)
-	if err != nil || !strings.Contains(string(b[:n]), "user.note\x00") || !strings.Contains(string(b[:n]), xattrID+"\x00") {
+	if err != nil || string(b[:n]) != "user.note\x00" {
 		t.Errorf("listxattr of a live file gives %q, %v", b[:n], err)
 	}
 	wantErrno(t, "setxattr user.coral.id", unix.Setxattr(live, xattrID, nil, 0), syscall.EPERM)

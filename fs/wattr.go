@@ -131,16 +131,11 @@ func (n *liveNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 	return copyXattr(dest, v)
 }
 
-// Listxattr serves listxattr(2).
+// Listxattr serves listxattr(2): what programs have set.
 func (n *liveNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
 	names, err := n.tree.Listxattr(n.m.base, n.ino)
 	if err != nil {
 		return 0, n.fail("listxattr", "", err)
-	}
-	if _, ok := n.manifest(); ok {
-		names = append(names[:len(names):len(names)], fileXattrs...)
-	} else if _, ok := n.branchXattr(xattrCommit); ok {
-		names = append(names[:len(names):len(names)], commitXattrs...)
 	}
 	return listXattrs(dest, names)
 }

@@ -9,7 +9,8 @@ import (
 	"coral/vcs/object"
 )
 
-// The attributes of ours. They are read-only and computed when asked for.
+// The attributes of ours. They are read-only and computed when asked for by name. listxattr(2) does not tell them: cp -a,
+// shutil.copy2 and tar --xattrs copy what is listed, and ext4 answers ENOSPC to a tensor table of more than 4 KiB.
 const (
 	xattrPrefix  = "user.coral."
 	xattrID      = xattrPrefix + "id"      // BLAKE3 of the whole file, hex
@@ -18,11 +19,6 @@ const (
 	xattrTensors = xattrPrefix + "tensors" // JSON list
 	xattrCommit  = xattrPrefix + "commit"  // of a branch's or commit's directory: the commit, hex
 	xattrMessage = xattrPrefix + "message" // and its message
-)
-
-var (
-	fileXattrs   = []string{xattrID, xattrStored, xattrFormat, xattrTensors}
-	commitXattrs = []string{xattrCommit, xattrMessage}
 )
 
 // maxXattr is the kernel's limit on a value (XATTR_SIZE_MAX).

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"coral/integration/mounttest"
@@ -105,4 +106,33 @@ func rsync(t *testing.T) string {
 		t.Fatalf("no rsync: run `make tools`, or install it")
 	}
 	return p
+}
+
+// TestCopyWithXattrs copies a committed model to a plain disk and back into a branch with tools that copy what listxattr tells: our own attributes,
+// which may be larger than a disk takes, must not be among them, and a user's own must.
+func TestCopyWithXattrs(t *testing.T) {
+	r := mounttest.Mounted(t)
+	py := mounttest.Python(t)
+	mounttest.Exec(t, py, "-c", `
+import sys, torch
+from safetensors.torch import save_file
+save_file({f"a.long.name.of.a.tensor.number.{i:05d}": torch.zeros(40) + i for i in range(300)}, sys.argv[1])`, r.Live("m.safetensors"))
+	must(t, syscall.Setxattr(r.Live("m.safetensors"), "user.mine", []byte("v"), 0))
+	id := r.Snapshot("many tensors")
+	b := make([]byte, 65536)
+	if n, err := syscall.Getxattr(r.Live("m.safetensors"), "user.coral.tensors", b); err != nil || n < 8192 {
+		t.Fatalf("user.coral.tensors has %d bytes, %v: too few to prove anything", n, err)
+	}
+	for _, src := range []string{r.Live("m.safetensors"), r.Commit(id, "m.safetensors")} {
+		dst := filepath.Join(t.TempDir(), "m")
+		mounttest.Exec(t, "python3", "-c", "import shutil, sys; shutil.copy2(sys.argv[1], sys.argv[2])", src, dst)
+		mounttest.Exec(t, "cp", "--preserve=all", src, dst+"2")
+		mounttest.Exec(t, "cp", "--preserve=all", dst+"2", r.Live("back"))
+		mounttest.Exec(t, "cmp", src, r.Live("back"))
+	}
+	dst := filepath.Join(t.TempDir(), "m")
+	mounttest.Exec(t, "cp", "--preserve=all", r.Live("m.safetensors"), dst)
+	if n, err := syscall.Getxattr(dst, "user.mine", b); err != nil || string(b[:n]) != "v" {
+		t.Errorf("the user's own attribute was not copied: %q, %v", b[:max(n, 0)], err)
+	}
 }

@@ -60,7 +60,7 @@ def main():
     repo, mnt, plain = (os.path.join(base, x) for x in ("models", "mnt", "plain"))
     os.mkdir(mnt)
     ENV["CORAL_REPO"] = repo
-    mounted = False
+    mounted, trainer = False, None
     try:
         say("A repository, mounted:")
         run("init", repo)
@@ -85,7 +85,7 @@ def main():
         snapshot("base", "MiniLM as it comes")
 
         say("\nA short fine-tune, its output directory on the mount:")
-        p = subprocess.Popen([python, os.path.join(HERE, "finetune.py"), os.path.join(live, "run"), "--wait"], env=ENV, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        trainer = p = subprocess.Popen([python, os.path.join(HERE, "finetune.py"), os.path.join(live, "run"), "--wait"], env=ENV, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for line in p.stdout:
             ck = json.loads(line)
             name = os.path.relpath(ck["dir"], live)
@@ -128,6 +128,9 @@ def main():
         run("fsck", "--full")
         say("\nAll bytes are the same. The repository was in", base, "and is now removed.")
     finally:
+        if trainer and trainer.poll() is None:
+            trainer.kill()
+            trainer.wait()
         if mounted:
             subprocess.run([coral, "unmount", "--lazy", mnt], env=ENV, capture_output=True)
         shutil.rmtree(base, ignore_errors=True)
