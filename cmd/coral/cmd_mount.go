@@ -133,6 +133,8 @@ func (a *app) printMount(res daemon.MountResult) error {
 // mountError adds what to do about a mountpoint or repository that is taken.
 func mountError(err error) error {
 	switch {
+	case errors.Is(err, errs.NotEmpty):
+		return advise(err, "choose an empty or new directory")
 	case errors.Is(err, errs.ReadOnly):
 		return advise(err, "mount it with --ro")
 	case errors.Is(err, os.ErrPermission), errors.Is(err, errs.Permission):

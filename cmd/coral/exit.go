@@ -46,16 +46,12 @@ func hint(err error) string {
 		return "see --help"
 	case errors.Is(err, control.ErrGone):
 		return "see `coral log --daemon`, then try again"
-	case errors.Is(err, errs.Conflict):
-		return "look at `coral status` and `coral log`, then try again"
 	case errors.Is(err, errs.Corrupt):
 		return "run `coral fsck --full` to see what is damaged"
 	case errors.Is(err, errs.NoSpace):
 		return "make room (`coral cache drop`, `coral gc`), then try again"
 	case errors.Is(err, errs.ReadOnly):
 		return "nothing was changed"
-	case errors.Is(err, errs.NotEmpty):
-		return "choose an empty or new directory"
 	}
 	return ""
 }

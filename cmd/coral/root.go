@@ -37,7 +37,7 @@ func newRootCmd(a *app) *cobra.Command {
 			return cmd.Help()
 		}
 		if like := root.SuggestionsFor(args[0]); len(like) > 0 {
-			return control.Usagef("unknown command %q: did you mean %s?", args[0], strings.Join(like, " or "))
+			return control.Usagef("unknown command %q (did you mean %s?)", args[0], strings.Join(like, " or "))
 		}
 		return control.Usagef("unknown command %q", args[0])
 	}

@@ -66,7 +66,7 @@ func play(role string) error {
 func child(t *testing.T, role, arg string) (pid int, end func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "CORAL_TEST_ROLE="+role, "CORAL_TEST_ARG="+arg)
+	cmd.Env = append(os.Environ(), "CORAL_TEST_ROLE="+role, "CORAL_TEST_ARG="+arg, "GORACE=atexit_sleep_ms=0")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (s *Service) locate(ctx context.Context, op string, t Target) (*located, er
 		err = s.locateCommit(ctx, l)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", op, t, err)
+		return nil, fmt.Errorf("%s: %w", strings.TrimSpace(op+" "+t.String()), err)
 	}
 	return l, nil
 }
