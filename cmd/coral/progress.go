@@ -20,42 +20,63 @@ func (a *app) progress() (report func(control.Progress), done func()) {
 	if !a.errTTY {
 		return nil, func() {}
 	}
-	b := &bar{a: a, start: time.Now()}
-	return b.report, b.done
+	b := &bar{a: a}
+	timer := time.AfterFunc(progressAfter, b.show)
+	return b.report, func() {
+		timer.Stop()
+		b.done()
+	}
 }
 
-// bar is a progress bar on the terminal, made when the first report comes after progressAfter.
+// bar is a progress bar on the terminal.
 type bar struct {
-	a     *app
-	start time.Time
+	a *app
 
 	drawing sync.Mutex // before mu
 	p       *mpb.Progress
 	bar     *mpb.Bar
 	over    bool
 
-	mu   sync.Mutex
+	mu   sync.Mutex // of what the bar's goroutine reads while it draws: not held over calls of the bar, which wait for it
 	last control.Progress
 }
 
-func (b *bar) report(pr control.Progress) {
+// show makes the bar.
+func (b *bar) show() {
 	b.drawing.Lock()
 	defer b.drawing.Unlock()
-	b.mu.Lock()
-	b.last = pr
-	b.mu.Unlock() // the bar's goroutine takes it in left and right, and SetTotal waits for that goroutine
-	if b.over || b.p == nil && time.Since(b.start) < progressAfter {
+	if b.over {
 		return
 	}
-	if b.p == nil {
-		b.p = mpb.New(mpb.WithOutput(b.a.err), mpb.WithWidth(min(b.a.width, 100)), mpb.WithRefreshRate(120*time.Millisecond))
-		b.bar = b.p.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-			mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return b.left() })),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return b.right() })),
-			mpb.BarRemoveOnComplete())
+	b.p = mpb.New(mpb.WithOutput(b.a.err), mpb.WithWidth(min(b.a.width, 120)), mpb.WithRefreshRate(120*time.Millisecond))
+	b.bar = b.p.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return b.left() })),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return b.right() })),
+		mpb.BarRemoveOnComplete())
+	b.mu.Lock()
+	pr := b.last
+	b.mu.Unlock()
+	b.set(pr)
+}
+
+// set moves the bar; drawing is held. Its total is never reached: what ends the bar is done.
+func (b *bar) set(pr control.Progress) {
+	if pr.Total <= 0 {
+		pr.Done, pr.Total = 0, 1
 	}
-	b.bar.SetTotal(max(pr.Total, pr.Done+1), false)
+	b.bar.SetTotal(max(pr.Total, pr.Done)+1, false)
 	b.bar.SetCurrent(pr.Done)
+}
+
+func (b *bar) report(pr control.Progress) {
+	b.mu.Lock()
+	b.last = pr
+	b.mu.Unlock()
+	b.drawing.Lock()
+	defer b.drawing.Unlock()
+	if b.bar != nil && !b.over {
+		b.set(pr)
+	}
 }
 
 // left is what stands before the bar.
@@ -63,6 +84,9 @@ func (b *bar) left() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.last.Step
+	if s == "" {
+		s = "working"
+	}
 	if b.last.Files > 0 {
 		s += " " + count(int64(b.last.Files), "file")
 	}
@@ -79,9 +103,12 @@ func (b *bar) right() string {
 		}
 		return strings.TrimSpace(fmt.Sprintf("%d %s", n, b.last.Unit))
 	}
-	s := " " + amount(b.last.Done)
-	if b.last.Total > 0 {
-		s += " of " + amount(b.last.Total)
+	s := ""
+	switch {
+	case b.last.Total > 0:
+		s = " " + amount(b.last.Done) + " of " + amount(b.last.Total)
+	case b.last.Done > 0:
+		s = " " + amount(b.last.Done)
 	}
 	if what := []rune(safe(b.last.What)); len(what) > 0 {
 		if most := max(b.a.width/3, 10); len(what) > most {

@@ -28,6 +28,7 @@ func newRootCmd(a *app) *cobra.Command {
 		Short:         "A filesystem for versioned neural-network weights",
 		Long:          rootLong,
 		Example:       rootExample,
+		Version:       buildVersion().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,

@@ -35,11 +35,14 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 		IdleConnTimeout: time.Minute,
 	}
 	c := &Client{http: http.Client{Transport: tr}, tr: tr}
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	pingCtx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	resp, err := c.do(ctx, http.MethodGet, "/v1/ping", nil)
+	resp, err := c.do(pingCtx, http.MethodGet, "/v1/ping", nil)
 	if err != nil {
 		c.Close()
+		if pingCtx.Err() != nil && ctx.Err() == nil {
+			return nil, fmt.Errorf("the daemon of %s has not answered for %s: %w", dir, pingTimeout, errs.Busy)
+		}
 		return nil, err
 	}
 	defer resp.Body.Close()

@@ -108,7 +108,10 @@ func (d *daemon) open(ctx context.Context) (info MountResult, err error) {
 	readOnly := false
 	if d.lock, err = d.takeLock(ctx); errors.Is(err, errs.ReadOnly) && d.opts.Mount.ReadOnly {
 		readOnly = true
-		d.lock, _, err = tryShared(d.opts.Dir)
+		var holder Holder
+		if d.lock, holder, err = tryShared(d.opts.Dir); errors.Is(err, errLocked) {
+			err = fmt.Errorf("repository %s: held by %s: %w", d.opts.Dir, holder, errs.Busy)
+		}
 	}
 	if err != nil {
 		return info, err

@@ -69,7 +69,9 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 	}
 	res := AddResult{Branch: branch, Paths: []string{}}
 	from := map[string]string{}
-	for _, src := range r.Files {
+	for i, src := range r.Files {
+		src = filepath.Clean(src)
+		r.Files[i] = src
 		if err := s.addable(src); err != nil {
 			return AddResult{}, err
 		}

@@ -3,7 +3,11 @@ package service
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"coral/fs"
@@ -145,14 +149,47 @@ func (s *Service) settle(ctx context.Context) {
 	}
 }
 
-// outside refuses a path that is in a mount of this process or has one below it: opening it would make the daemon wait for
-// itself. The check is by name; callers give absolute paths with symbolic links resolved.
+// outside refuses a path that is in a mount of this process, or has one below it, also by way of symbolic links: opening it
+// would make the daemon wait for itself. Each component is checked by name before it is looked at.
 func (s *Service) outside(op, path string) error {
-	for _, m := range s.Mounts() {
-		if within(path, m.Mountpoint) {
-			return fmt.Errorf("%s %s: inside the mount at %s: use cp there: %w", op, path, m.Mountpoint, errs.Invalid)
+	mounts := s.Mounts()
+	if len(mounts) == 0 {
+		return nil
+	}
+	check := func(p string) error {
+		for _, m := range mounts {
+			if within(p, m.Mountpoint) {
+				return fmt.Errorf("%s %s: inside the mount at %s, use cp there: %w", op, path, m.Mountpoint, errs.Invalid)
+			}
 		}
-		if within(m.Mountpoint, path) {
+		return nil
+	}
+	at, rest := "/", strings.Split(filepath.Clean(path), "/")
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		if name == "" {
+			continue
+		}
+		next := filepath.Join(at, name) // at has no symbolic links, so ".." is its parent
+		if err := check(next); err != nil {
+			return err
+		}
+		to, err := os.Readlink(next)
+		if err != nil || len(rest) == 0 { // not a link, or the last one, which is added as such
+			at = next
+			continue
+		}
+		if links++; links > 40 {
+			return fmt.Errorf("%s %s: %w", op, path, syscall.ELOOP)
+		}
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		rest = append(strings.Split(to, "/"), rest...)
+	}
+	for _, m := range mounts {
+		if within(m.Mountpoint, at) {
 			return fmt.Errorf("%s %s: the mount at %s is below it: %w", op, path, m.Mountpoint, errs.Invalid)
 		}
 	}

@@ -165,7 +165,9 @@ func (s *Service) Stop(ctx context.Context) error {
 
 // Drain waits for the ingest queue, as `coral sync` does, also after Stop.
 func (s *Service) Drain(ctx context.Context, progress func(control.Progress)) error {
-	return s.repo.Live.Drain(ctx, queueProgress("sync", progress))
+	report, stop := s.watchQueue("ingest", progress)
+	defer stop()
+	return s.repo.Live.Drain(ctx, report)
 }
 
 // present reports a repository directory that was moved or deleted under the daemon.

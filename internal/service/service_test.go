@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"coral/fs"
@@ -281,6 +282,16 @@ func TestRefusals(t *testing.T) {
 	fails(t, s, "add "+src+"/a/x "+src+"/b/x", control.ErrUsage, "both become x")
 	fails(t, s, "add "+mnt+"/branches/main/f", errs.Invalid, "inside the mount")
 	fails(t, s, "add "+src, errs.Invalid, "the mount at")
+	for link, to := range map[string]string{"in": mnt, "rel": "mnt/branches", "up": "..", "loop": "loop", "last": "mnt"} {
+		if err := os.Symlink(to, filepath.Join(src, "a", link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails(t, s, "add "+src+"/a/in/f", errs.Invalid, "inside the mount")
+	fails(t, s, "add "+src+"/a/up/mnt/f", errs.Invalid, "inside the mount")
+	fails(t, s, "add "+src+"/a/up/a/up/mnt", errs.Invalid, "inside the mount")
+	fails(t, s, "add "+src+"/a/loop/f", syscall.ELOOP, "")
+	do(t, s, "add "+src+"/a/last --to links", nil) // the link itself
 	fails(t, s, "add /", control.ErrUsage, "/")
 	fails(t, s, "add "+filepath.Dir(dir), errs.Invalid, "the repository itself")
 	fails(t, s, "add "+dir+"/repo.json", errs.Invalid, "the repository itself")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -13,7 +14,6 @@ import (
 	"coral/internal/control"
 	"coral/vcs"
 	"coral/vcs/object"
-	"coral/vcs/worktree"
 )
 
 // SnapshotRequest is `coral snapshot`.
@@ -56,19 +56,44 @@ func (r *SnapshotRequest) Localize() error {
 
 func (s *Service) snapshot(ctx context.Context, r *SnapshotRequest, p Progress) (vcs.SnapshotResult, error) {
 	s.settle(ctx)
+	report, stop := s.watchQueue("ingest", p)
+	defer stop()
 	return s.repo.Snapshot(ctx, vcs.SnapshotOptions{
 		Branch: r.Branch, Message: r.Message, Author: r.Author, Metrics: r.Metrics, Labels: r.Labels,
-		Strict: r.Strict, AllowEmpty: r.AllowEmpty, Tag: r.Tag, Progress: queueProgress("ingest", p),
+		Strict: r.Strict, AllowEmpty: r.AllowEmpty, Tag: r.Tag, Progress: report,
 	})
 }
 
-// queueProgress turns states of the queue into progress: what is left, of the most that was seen.
-func queueProgress(step string, p Progress) func(worktree.QueueStatus) {
+// queueEvery is how often the queue is looked at for progress. What Drain and Snapshot report themselves comes with the
+// end of each file, and a file may be large.
+const queueEvery = 250 * time.Millisecond
+
+// watchQueue reports the ingest queue as progress, both when fn is called and from time to time until stop is: what is
+// left, of the most that was seen.
+func (s *Service) watchQueue(step string, p Progress) (fn func(QueueStatus), stop func()) {
+	var mu sync.Mutex
 	var most int64
-	return func(q worktree.QueueStatus) {
+	fn = func(q QueueStatus) {
+		mu.Lock()
+		defer mu.Unlock()
 		most = max(most, q.Bytes)
 		p(control.Progress{Step: step, Done: most - q.Bytes, Total: most, Unit: "bytes", Files: q.Files, What: q.Current})
 	}
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(queueEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fn(s.repo.Live.Queue())
+			case <-end:
+				return
+			}
+		}
+	})
+	return fn, func() { close(end); wg.Wait() }
 }
 
 // SyncRequest is `coral sync`.
@@ -85,14 +110,14 @@ func (r *SyncRequest) Access() Access { return Writes }
 
 // SyncResult is what sync leaves. JSON names are a promise.
 type SyncResult struct {
-	Queue   worktree.QueueStatus `json:"queue"`
-	Seconds float64              `json:"seconds"`
+	Queue   QueueStatus `json:"queue"`
+	Seconds float64     `json:"seconds"`
 }
 
 func (s *Service) sync(ctx context.Context, _ *SyncRequest, p Progress) (SyncResult, error) {
 	s.settle(ctx)
 	start := time.Now()
-	if err := s.repo.Live.Drain(ctx, queueProgress("sync", p)); err != nil {
+	if err := s.Drain(ctx, p); err != nil {
 		return SyncResult{}, fmt.Errorf("sync: %w", err)
 	}
 	return SyncResult{Queue: s.repo.Live.Queue(), Seconds: time.Since(start).Seconds()}, nil
