@@ -71,7 +71,7 @@ func runMount(ctx context.Context, a *app, o *mountOptions, args []string) error
 	if o.foreground {
 		return serve(ctx, a, o, dir, req)
 	}
-	res, err := daemon.Start(ctx, daemon.StartOptions{Dir: dir, Mount: req, Args: daemonArgs(dir, req), Notice: a.notice})
+	res, err := daemon.Start(ctx, daemon.StartOptions{Dir: dir, Mount: req, Args: daemonArgs(dir, req)})
 	if err != nil {
 		return mountError(err)
 	}

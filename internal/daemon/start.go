@@ -48,10 +48,9 @@ func ReadyPipe() func(MountResult, error) {
 
 // StartOptions of Start.
 type StartOptions struct {
-	Dir    string
-	Mount  MountRequest
-	Args   []string // of this program, that make it call Run with ReadyPipe
-	Notice func(string)
+	Dir   string
+	Mount MountRequest
+	Args  []string // of this program, that make it call Run with ReadyPipe
 }
 
 // Start mounts in the background: by the daemon of the repository if one runs, else by a new one, detached from the terminal.
