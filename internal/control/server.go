@@ -181,6 +181,7 @@ type lines struct {
 	w    http.ResponseWriter
 	enc  *json.Encoder
 	wake chan struct{}
+	stop chan struct{} // closed by finish
 	done chan struct{} // closed when the goroutine has ended; nil if it was not started
 
 	mu     sync.Mutex
@@ -189,7 +190,7 @@ type lines struct {
 }
 
 func newLines(w http.ResponseWriter) *lines {
-	return &lines{w: w, enc: json.NewEncoder(w), wake: make(chan struct{}, 1)}
+	return &lines{w: w, enc: json.NewEncoder(w), wake: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
 const progressEvery = 100 * time.Millisecond
@@ -231,7 +232,10 @@ func (l *lines) run() {
 			continue // the client is gone; its context says so to the handler
 		}
 		_ = http.NewResponseController(l.w).Flush()
-		<-tick.C
+		select {
+		case <-tick.C:
+		case <-l.stop: // the result must not wait
+		}
 	}
 }
 
@@ -240,6 +244,7 @@ func (l *lines) finish(result any, err error) {
 	l.mu.Lock()
 	l.closed = true
 	close(l.wake)
+	close(l.stop)
 	done := l.done
 	l.mu.Unlock()
 	if done != nil {

@@ -258,7 +258,8 @@ func (q *queue) worker() {
 			continue
 		}
 		if len(q.batch) > 0 {
-			if q.working == 0 || q.hurry > 0 {
+			// While files are still to come, as when a program writes many, each moment between two of them is no reason to sync.
+			if q.hurry > 0 || q.working == 0 && q.head == len(q.waiting) {
 				q.commitBatch()
 				continue
 			}
