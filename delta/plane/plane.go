@@ -1,5 +1,6 @@
 // Package plane takes float elements apart into byte planes and puts them together
-// again, 8 bytes at a time in general-purpose registers.
+// again: with AVX2 where the processor has it (plane_amd64.s), else, and for what is
+// left at the end, 8 bytes at a time in general-purpose registers.
 //
 // The two top bytes of every float are cut the same way, whatever its kind:
 //
@@ -51,7 +52,7 @@ func signs(v uint64) uint64 { return gather(v>>8&laneHi | v&lane7) }
 func Split16(e, s, src []byte) {
 	n := len(src) / 2
 	e, s, src = e[:n], s[:n], src[:2*n]
-	i := 0
+	i := fastSplit16(e, s, src)
 	for ; i+8 <= n; i += 8 {
 		p := src[2*i : 2*i+16 : 2*i+16]
 		a, b := le.Uint64(p), le.Uint64(p[8:])
@@ -68,7 +69,7 @@ func Split16(e, s, src []byte) {
 func Merge16(dst, e, s []byte) {
 	n := len(dst) / 2
 	e, s, dst = e[:n], s[:n], dst[:2*n]
-	i := 0
+	i := fastMerge16(dst, e, s)
 	for ; i+4 <= n; i += 4 {
 		le.PutUint64(dst[2*i:2*i+8], join(uint64(le.Uint32(e[i:i+4])), uint64(le.Uint32(s[i:i+4]))))
 	}
@@ -83,7 +84,7 @@ func Merge16(dst, e, s []byte) {
 func Split32(e, s, low, src []byte) {
 	n := len(src) / 4
 	e, s, low, src = e[:n], s[:n], low[:2*n], src[:4*n]
-	i := 0
+	i := fastSplit32(e, s, low, src)
 	for ; i+4 <= n; i += 4 {
 		p := src[4*i : 4*i+16 : 4*i+16]
 		a, b := le.Uint64(p), le.Uint64(p[8:])
@@ -107,7 +108,7 @@ func Split32(e, s, low, src []byte) {
 func Merge32(dst, e, s, low []byte) {
 	n := len(dst) / 4
 	e, s, low, dst = e[:n], s[:n], low[:2*n], dst[:4*n]
-	i := 0
+	i := fastMerge32(dst, e, s, low)
 	for ; i+4 <= n; i += 4 {
 		h := join(uint64(le.Uint32(e[i:i+4])), uint64(le.Uint32(s[i:i+4])))
 		l := le.Uint64(low[2*i : 2*i+8])

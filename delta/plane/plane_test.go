@@ -74,6 +74,52 @@ func TestSplitMergeEqualsPlain(t *testing.T) {
 	}
 }
 
+// Nothing outside the slices is written, at any length and alignment, and long inputs are as right as short ones.
+func TestNothingOutside(t *testing.T) {
+	const guard = 64
+	for _, w := range []int{2, 4, 8} {
+		for _, n := range []int{0, 1, 15, 16, 17, 31, 32, 33, 100, 1023, 4096 + 5} {
+			src := random(n * w)
+			we, ws, wl := plainSplit(src, w)
+			at := n % 13
+			framed := func(n int) (frame, part []byte) {
+				frame = bytes.Repeat([]byte{0xa5}, at+n+guard)
+				return frame, frame[at : at+n : at+n]
+			}
+			fe, e := framed(n)
+			fs, s := framed(n)
+			fl, low := framed(n * (w - 2))
+			fd, dst := framed(n * w)
+			split(e, s, low, src, w)
+			merge(dst, e, s, low, w)
+			if !bytes.Equal(e, we) || !bytes.Equal(s, ws) || !bytes.Equal(low, wl) || !bytes.Equal(dst, src) {
+				t.Fatalf("%d elements of %d bytes differ from the plain version", n, w)
+			}
+			for _, f := range [][]byte{fe, fs, fl, fd} {
+				if bytes.Count(f[:at], []byte{0xa5}) != at || bytes.Count(f[len(f)-guard:], []byte{0xa5}) != guard {
+					t.Fatalf("%d elements of %d bytes: written outside", n, w)
+				}
+			}
+		}
+	}
+}
+
+func FuzzSplitMerge(f *testing.F) {
+	f.Add(random(300), uint8(1))
+	f.Fuzz(func(t *testing.T, src []byte, width uint8) {
+		w := 2 << (width % 3)
+		n := len(src) / w
+		src = src[:n*w]
+		we, ws, wl := plainSplit(src, w)
+		e, s, low, dst := make([]byte, n), make([]byte, n), make([]byte, n*(w-2)), make([]byte, n*w)
+		split(e, s, low, src, w)
+		merge(dst, e, s, low, w)
+		if !bytes.Equal(e, we) || !bytes.Equal(s, ws) || !bytes.Equal(low, wl) || !bytes.Equal(dst, src) {
+			t.Fatalf("%d elements of %d bytes differ from the plain version", n, w)
+		}
+	})
+}
+
 func TestBytePlanes(t *testing.T) {
 	src := random(6 * 40)
 	got := make([]byte, len(src))
