@@ -92,9 +92,9 @@ func TestBranchesAndTags(t *testing.T) {
 // eventually waits for a condition that a notification brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Errorf("not after 10 s: %s", what)
+			t.Errorf("not after a minute: %s", what)
 			return
 		}
 	}
