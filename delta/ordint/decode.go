@@ -25,6 +25,13 @@ type Decoder struct {
 	buf [bufMask + 9]byte
 	end int // of what was copied to buf
 	run lanes
+	vec scratch32
+}
+
+// scratch32 is what fast_amd64.s has found of a group when it knows all codes and no differences yet.
+type scratch32 struct {
+	words   [groupLen]uint64 // the lane from where each element's code begins
+	entries [groupLen]uint16 // of Table.code
 }
 
 // lanes is where each lane is: the next bit of the buffer.
@@ -95,7 +102,7 @@ func (d *Decoder) groups(t *Table, dst, base, mask []byte) bool {
 		case w == 2:
 			d.run.group16(t, (*[2 * groupLen]byte)(dst[from:]), (*[2 * groupLen]byte)(base[from:]), &d.buf)
 		default:
-			d.run.group32(t, (*[4 * groupLen]byte)(dst[from:]), (*[4 * groupLen]byte)(base[from:]), &d.buf)
+			d.fast32(t, (*[4 * groupLen]byte)(dst[from:]), (*[4 * groupLen]byte)(base[from:]))
 		}
 	}
 	return true
@@ -123,10 +130,12 @@ func (r *lanes) plain(t *Table, dst, base []byte, buf *[bufMask + 9]byte) {
 			le.PutUint16(dst[2*i:], undiff16(uint16(int16(e)>>4), le.Uint16(base[2*i:])))
 			continue
 		}
+		a := &actions32[e>>8]
 		if w == 2 {
 			n = uint(e >> 4 & 15)
+		} else {
+			n = uint(e&0xff) - uint(a.extra)
 		}
-		a := &actions32[e>>8]
 		diff := a.low + uint32(bits>>n)&a.mask
 		r[l] += n + uint(a.extra)
 		if w == 2 {

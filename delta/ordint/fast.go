@@ -110,7 +110,7 @@ func undiff16x4(d, b uint64) uint64 {
 }
 
 // group32 decodes a group of 32-bit elements, as group16 does but with one element a word: a code
-// and its extra bits are at most 11 + 29 bits. Benchmark: BenchmarkDecode; plain version: lanes.plain.
+// and its extra bits are at most 11 + 29 bits. Processors with AVX2 and BMI2 have fast_amd64.s. Benchmark: BenchmarkDecode; plain version: lanes.plain.
 func (r *lanes) group32(t *Table, dst, base *[4 * groupLen]byte, buf *[bufMask + 9]byte) {
 	p0, p1, p2, p3 := r[0], r[1], r[2], r[3]
 	scale := uint32(1) << (t.zero & 31)
@@ -120,29 +120,29 @@ func (r *lanes) group32(t *Table, dst, base *[4 * groupLen]byte, buf *[bufMask +
 		w := peek(buf, p0)
 		e := t.code[(uint(t.ctx[uint8(b>>23)])+uint(w&bitsMask))&codeMask]
 		s := &actions32[e>>8]
-		p0 += uint(e&15) + uint(s.extra)
-		le.PutUint32(dst[i:i+4], undiff32((s.low+uint32(w>>(e&15))&s.mask)*scale, b, magnitude))
+		p0 += uint(e & 0xff)
+		le.PutUint32(dst[i:i+4], undiff32((s.low+uint32(w>>((uint64(e)-s.extra)&31))&s.mask)*scale, b, magnitude))
 
 		b = le.Uint32(base[i+4 : i+8])
 		w = peek(buf, p1)
 		e = t.code[(uint(t.ctx[uint8(b>>23)])+uint(w&bitsMask))&codeMask]
 		s = &actions32[e>>8]
-		p1 += uint(e&15) + uint(s.extra)
-		le.PutUint32(dst[i+4:i+8], undiff32((s.low+uint32(w>>(e&15))&s.mask)*scale, b, magnitude))
+		p1 += uint(e & 0xff)
+		le.PutUint32(dst[i+4:i+8], undiff32((s.low+uint32(w>>((uint64(e)-s.extra)&31))&s.mask)*scale, b, magnitude))
 
 		b = le.Uint32(base[i+8 : i+12])
 		w = peek(buf, p2)
 		e = t.code[(uint(t.ctx[uint8(b>>23)])+uint(w&bitsMask))&codeMask]
 		s = &actions32[e>>8]
-		p2 += uint(e&15) + uint(s.extra)
-		le.PutUint32(dst[i+8:i+12], undiff32((s.low+uint32(w>>(e&15))&s.mask)*scale, b, magnitude))
+		p2 += uint(e & 0xff)
+		le.PutUint32(dst[i+8:i+12], undiff32((s.low+uint32(w>>((uint64(e)-s.extra)&31))&s.mask)*scale, b, magnitude))
 
 		b = le.Uint32(base[i+12 : i+16])
 		w = peek(buf, p3)
 		e = t.code[(uint(t.ctx[uint8(b>>23)])+uint(w&bitsMask))&codeMask]
 		s = &actions32[e>>8]
-		p3 += uint(e&15) + uint(s.extra)
-		le.PutUint32(dst[i+12:i+16], undiff32((s.low+uint32(w>>(e&15))&s.mask)*scale, b, magnitude))
+		p3 += uint(e & 0xff)
+		le.PutUint32(dst[i+12:i+16], undiff32((s.low+uint32(w>>((uint64(e)-s.extra)&31))&s.mask)*scale, b, magnitude))
 	}
 	r[0], r[1], r[2], r[3] = p0, p1, p2, p3
 }

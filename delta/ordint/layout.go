@@ -41,8 +41,8 @@ const (
 type Table struct {
 	kind Kind
 	zero uint
-	ctx  [256]uint16                          // by the 8 bits below the base's sign: context * huff.TableSize
-	code [maxContexts * huff.TableSize]uint16 // F32: as huff fills it; 16-bit kinds: as resolve does
+	ctx  [512]uint16                          // by the base's sign and the 8 bits below it: context * huff.TableSize
+	code [maxContexts * huff.TableSize]uint16 // 16-bit kinds: as resolve makes it; F32: as total does
 }
 
 var errTable = errors.New("table is malformed")
@@ -81,10 +81,13 @@ func (t *Table) Parse(k Kind, b []byte) error {
 		code.Fill(tab)
 		if k.Width() == 2 {
 			resolve(tab)
+		} else {
+			total(tab)
 		}
 		for top := range 256 {
 			if e := int(k.exponent(uint8(top))); e >= starts[c] && e < starts[c+1] {
 				t.ctx[top] = uint16(c * huff.TableSize)
+				t.ctx[256+top] = t.ctx[top]
 			}
 		}
 	}
@@ -113,5 +116,14 @@ func resolve(tab *[huff.TableSize]uint16) {
 		} else {
 			tab[i] = e&0xff00 | uint16(n)<<4 | escape
 		}
+	}
+}
+
+// total makes the entries of a code's table, symbol<<8 | length, those that group32 uses: the length includes the extra bits, so
+// that where the next code begins is known without looking at the symbol. It is at most 11 + 29.
+func total(tab *[huff.TableSize]uint16) {
+	for i, e := range tab {
+		_, extra := interval(uint8(e >> 8))
+		tab[i] = e + uint16(extra)
 	}
 }

@@ -129,6 +129,36 @@ func TestFastEqualsPlain(t *testing.T) {
 	}
 }
 
+// TestRandomBits codes bits without any structure, so that all sizes of differences and all lengths of blocks come up.
+func TestRandomBits(t *testing.T) {
+	m := NewModel()
+	var d Decoder
+	r := rand.New(rand.NewPCG(9, 2))
+	for _, k := range []Kind{BF16, F16, F32} {
+		for n := range 400 {
+			raw, base := make([]byte, n*11%3000), make([]byte, n*11%3000)
+			for i := range raw {
+				base[i] = byte(r.Uint32())
+				if raw[i] = base[i]; n%4 == 0 || r.IntN(8) == 0 {
+					raw[i] = byte(r.Uint32() >> (n % 9))
+				}
+			}
+			tab, stored, ok := encode(m, k, raw, base)
+			if !ok {
+				continue
+			}
+			var table Table
+			if err := table.Parse(k, tab); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len(raw))
+			if err := d.Decode(&table, got, stored, base); err != nil || !bytes.Equal(got, raw) {
+				t.Fatalf("kind %d, %d bytes: %v", k, len(raw), err)
+			}
+		}
+	}
+}
+
 func TestCommonZeros(t *testing.T) {
 	b := make([]byte, 4*1001)
 	if got := CommonZeros(32, b); got != 32 {

@@ -1,0 +1,21 @@
+package ordint
+
+import "golang.org/x/sys/cpu"
+
+// vector says whether group32AVX2 is used. Tests turn it off to run the portable loop.
+var vector = cpu.X86.HasAVX2 && cpu.X86.HasBMI2
+
+// group32AVX2 is lanes.group32. It does not check that a lane stays in buf: t must be parsed, and the lanes must begin where
+// Decoder.groups lets a group begin, padLen and a word before the end.
+//
+//go:noescape
+func group32AVX2(r *lanes, t *Table, dst, base *[4 * groupLen]byte, buf *[bufMask + 9]byte, tmp *scratch32)
+
+// fast32 decodes a group of 32-bit elements.
+func (d *Decoder) fast32(t *Table, dst, base *[4 * groupLen]byte) {
+	if vector {
+		group32AVX2(&d.run, t, dst, base, &d.buf, &d.vec)
+		return
+	}
+	d.run.group32(t, dst, base, &d.buf)
+}
