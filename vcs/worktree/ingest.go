@@ -49,7 +49,7 @@ func (q *queue) ingest(j *job) {
 		t.forgetJob(n)
 		t.mu.Unlock()
 		q.finish(j)
-	case err != nil:
+	case err != nil && x.gen == gen: // with another generation, it may be a reading that was cut short by a truncate
 		t.mu.Unlock()
 		q.fail(j, fmt.Errorf("%s: %w", label, err))
 	case x.gen != gen || !same:

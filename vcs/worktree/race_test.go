@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -249,6 +250,33 @@ func TestSnapshotOpenFiles(t *testing.T) {
 	e.ok(err)
 	if len(res.OpenFiles) != 0 {
 		t.Errorf("%+v", res)
+	}
+}
+
+// TestSnapshotShrinking reads an open file again that was cut and grew back under the reader: its size alone does not tell.
+func TestSnapshotShrinking(t *testing.T) {
+	e := newEnv(t)
+	h := e.create("log")
+	defer h.Close()
+	_, err := h.WriteAt(bg, []byte("before"), 0)
+	e.ok(err)
+	tries := 0
+	e.deps.onIngest = func(string, int64) error {
+		if tries++; tries == 3 {
+			return nil
+		}
+		_, err := h.WriteAt(bg, fmt.Appendf(nil, "after%d", tries), 0)
+		e.ok(err)
+		return io.ErrUnexpectedEOF
+	}
+	root := e.snapshot()
+	if got := e.deps.files(t, root)["log"]; got != "after2" || tries != 3 {
+		t.Errorf("%q after %d tries", got, tries)
+	}
+	e.deps.onIngest = func(string, int64) error { tries++; return io.ErrUnexpectedEOF } // nothing changed: it is an error at once
+	_, err = e.tree.Snapshot(bg, false, nil)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || tries != 4 {
+		t.Errorf("%v after %d tries", err, tries)
 	}
 }
 

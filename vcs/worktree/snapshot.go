@@ -18,7 +18,7 @@ import (
 const (
 	// snapshotRounds is how often Snapshot waits for files that were closed while it waited for others, before it reads them itself.
 	snapshotRounds = 3
-	// openReads is how often a file that is open for writing is read again because it shrank under the reader.
+	// openReads is how often a file that is open for writing is read because it shrank under the reader, or shrank and grew again.
 	openReads = 4
 )
 
@@ -88,7 +88,11 @@ func openError(open []string) error {
 		return nil
 	}
 	slices.Sort(open)
-	return fmt.Errorf("%d files are open for writing: %s: %w", len(open), strings.Join(open, ", "), errs.Busy)
+	text := "1 file is open for writing"
+	if len(open) > 1 {
+		text = fmt.Sprintf("%d files are open for writing", len(open))
+	}
+	return fmt.Errorf("%s: %s: %w", text, strings.Join(open, ", "), errs.Busy)
 }
 
 // frozen is the state of a tree at one moment.
@@ -290,7 +294,7 @@ func (t *Tree) storeFrozen(ctx context.Context, x *frozenFile) error {
 			return nil
 		}
 		var now unix.Stat_t
-		if ctx.Err() != nil || try == openReads || unix.Fstat(int(f.Fd()), &now) != nil || now.Size >= st.Size {
+		if ctx.Err() != nil || try == openReads || unix.Fstat(int(f.Fd()), &now) != nil || statOf(&now) == statOf(&st) {
 			return err
 		}
 	}
