@@ -23,6 +23,8 @@ func TestBranches(t *testing.T) {
 	r.OnRefsChanged(func() { calls.Add(1) })
 	_, err := r.Resolve(bg, "HEAD")
 	wantErr(t, err, errs.NotFound, "no commit yet")
+	_, err = r.Resolve(bg, "")
+	wantErr(t, err, errs.NotFound, `revision "HEAD"`)
 	if res, err := r.Snapshot(bg, SnapshotOptions{}); err != nil || !res.Unchanged || !res.Commit.IsZero() {
 		t.Errorf("snapshot of nothing: %+v, %v", res, err)
 	}

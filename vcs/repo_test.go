@@ -399,7 +399,7 @@ func TestHistory(t *testing.T) {
 	}
 	s, err := r.Stats(bg)
 	must(t, err)
-	if s.Commits != 50 || s.Files != 50 || s.LogicalBytes != 90 || s.Branches != 1 || s.Tags != 0 || s.StoredBytes <= 0 {
+	if s.Commits != 50 || s.Files != 50 || s.LogicalBytes != 90 || s.UniqueBytes != 90 || s.Branches != 1 || s.Tags != 0 || s.StoredBytes <= 0 {
 		t.Errorf("stats %+v", s)
 	}
 }

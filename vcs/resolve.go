@@ -27,6 +27,9 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (oid.ID, error) {
 		base, steps = rev[:i], rev[i:]
 	}
 	id, err := r.resolveBase(ctx, base)
+	if rev == "" {
+		rev = "HEAD" // in what errors say
+	}
 	if err != nil {
 		return oid.ID{}, fmt.Errorf("revision %q: %w", rev, err)
 	}

@@ -16,7 +16,7 @@ import (
 // Stats are totals; JSON names are a promise.
 type Stats struct {
 	LogicalBytes  int64   `json:"logical_bytes"` // sum of file sizes over all commits reachable from refs
-	UniqueBytes   int64   `json:"unique_bytes"`  // sum of raw sizes of blobs
+	UniqueBytes   int64   `json:"unique_bytes"`  // sum of raw sizes of blobs, and of the distinct files small enough to be inline in their manifests
 	StoredBytes   int64   `json:"stored_bytes"`  // packs and index on disk
 	SavedRatio    float64 `json:"saved_ratio"`   // 1 - stored/logical; 0 if nothing is committed
 	Commits       int64   `json:"commits"`
@@ -49,7 +49,7 @@ func (r *Repo) stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return s, err
 	}
-	totals := treeTotals{r: r, known: map[oid.ID]total{}}
+	totals := treeTotals{r: r, known: map[oid.ID]total{}, inline: map[oid.ID]bool{}}
 	err = r.eachCommit(ctx, tips, nil, func(_ oid.ID, c *object.Commit) (bool, error) {
 		t, err := totals.of(ctx, c.Tree, 0)
 		s.Commits++
@@ -64,7 +64,7 @@ func (r *Repo) stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return s, err
 	}
-	s.UniqueBytes, s.StoredBytes, s.Packs = p.BlobRaw, p.PackBytes+p.IndexBytes, p.Packs
+	s.UniqueBytes, s.StoredBytes, s.Packs = p.BlobRaw+totals.inlineBytes, p.PackBytes+p.IndexBytes, p.Packs
 	s.Blobs, s.Deltas, s.MaxChainDepth = p.Records[objstore.Blob.String()], p.Deltas, p.MaxDepth
 	if s.LogicalBytes > 0 {
 		s.SavedRatio = 1 - float64(s.StoredBytes)/float64(s.LogicalBytes)
@@ -90,6 +90,9 @@ type total struct{ files, bytes int64 }
 type treeTotals struct {
 	r     *Repo
 	known map[oid.ID]total
+
+	inline      map[oid.ID]bool // files whose bytes are in their manifests, and so in no blob
+	inlineBytes int64           // of them
 }
 
 func (w *treeTotals) of(ctx context.Context, id oid.ID, depth int) (total, error) {
@@ -114,6 +117,9 @@ func (w *treeTotals) of(ctx context.Context, id oid.ID, depth int) (total, error
 			if t, err = w.of(ctx, e.ID, depth+1); err != nil {
 				return total{}, err
 			}
+		} else if e.Kind == object.File && e.Size <= object.MaxInline && !w.inline[e.ID] {
+			w.inline[e.ID] = true
+			w.inlineBytes += e.Size
 		}
 		sum.files += t.files
 		sum.bytes += t.bytes

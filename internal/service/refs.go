@@ -131,6 +131,11 @@ func (s *Service) refInfo(ctx context.Context, name string, id oid.ID) *RefInfo 
 }
 
 func (s *Service) deleteBranches(ctx context.Context, r *BranchRequest) (any, error) {
+	for _, name := range r.Names { // all or none, as far as names go
+		if _, err := s.repo.Refs.Branch(name); err != nil {
+			return nil, err
+		}
+	}
 	res := RefsResult{Deleted: []RefInfo{}}
 	s.settle(ctx)
 	for _, name := range r.Names {
@@ -258,6 +263,11 @@ func (s *Service) tags(ctx context.Context) ([]RefInfo, error) {
 }
 
 func (s *Service) deleteTags(ctx context.Context, r *TagRequest) (any, error) {
+	for _, name := range r.Names { // all or none, as far as names go
+		if _, err := s.repo.Refs.Tag(name); err != nil {
+			return nil, err
+		}
+	}
 	res := RefsResult{Deleted: []RefInfo{}}
 	for _, name := range r.Names {
 		t, err := s.repo.Refs.Tag(name)

@@ -233,6 +233,7 @@ func TestRefs(t *testing.T) {
 	if len(list) != 2 || list[0].Name != "exp/b" || list[1].Name != "main" || !list[1].Current || list[1].Subject != "one" {
 		t.Errorf("branches: %+v", list)
 	}
+	fails(t, s, "branch -D exp/b nope", errs.NotFound, "nope") // and exp/b stays
 	do(t, s, "branch -D exp/b", &made)
 	if len(made.Deleted) != 1 {
 		t.Errorf("branch -D: %+v", made)
@@ -240,6 +241,7 @@ func TestRefs(t *testing.T) {
 	do(t, s, "tag v1 -m 'best so far'", nil)
 	do(t, s, "tag v2 main", nil)
 	fails(t, s, "tag v1", errs.Exist, "v1")
+	fails(t, s, "tag -d v1 nope", errs.NotFound, "nope") // and v1 stays
 	do(t, s, "tag", &list)
 	if len(list) != 2 || list[0].Message != "best so far" || list[0].Tagger != "Test <test@localhost>" || list[1].Message != "" {
 		t.Errorf("tags: %+v", list)
