@@ -1,6 +1,6 @@
-// Package oid defines the content id of everything Coral stores: the BLAKE3-256
-// of a blob's raw bytes, or of an object's encoded bytes (kind and version byte
-// included). Values are comparable and may be used as map keys.
+// Package oid defines the content id of everything Coral stores. Sum and Hasher make those of blobs and whole files: plain
+// BLAKE3-256 of their bytes. Objects have ids of another function, BLAKE3-256 in derive-key mode (vcs/object.Sum), so that a file
+// which holds the bytes of an object cannot take its place. Values are comparable and may be used as map keys.
 package oid
 
 import (
@@ -22,7 +22,7 @@ const ShortLen = 12
 // ID is a BLAKE3-256 digest. The zero ID stands for "none".
 type ID [Size]byte
 
-// Sum returns the id of b.
+// Sum returns the id of a blob whose bytes are b.
 func Sum(b []byte) ID { return blake3.Sum256(b) }
 
 // Parse reads a full id of 64 hex digits, of either case.
