@@ -29,7 +29,7 @@ func printShow(p *printer, _ service.Request, r service.ShowResult) error {
 		return nil
 	}
 	if r.File != nil {
-		p.file(r.Path, r.File)
+		p.file(string(r.Path), r.File)
 		return nil
 	}
 	p.entries(r.Entries)

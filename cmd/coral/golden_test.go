@@ -179,7 +179,7 @@ func TestSessionText(t *testing.T) {
 	})
 	w.session("errors.golden", []string{
 		"nope", "snapsot", "status extra", "log --nope", "log nowhere", "show main:nowhere", "cat", "add", "add $BASE/nowhere", "branch -d nowhere", "-R $BASE status", "gc --keep x",
-		"unmount $BASE/run", "unmount", "mount", "mount $BASE/run", "checkout nowhere", "export v1", "export v1 $BASE/run", "fsck extra", "version extra", "cache fill", "snapshot --metric loss",
+		"unmount $BASE/run", "unmount", "mount", "mount $BASE/run", "checkout nowhere", "export v1", "export v1 $BASE/run", "fsck extra", "version extra", "cache fill", "snapshot --metric loss", "log -n x", "completion", "completion ksh",
 	})
 }
 
@@ -192,6 +192,19 @@ func TestSessionJSON(t *testing.T) {
 		"show v1:run/model.safetensors --json", "ls v1:run --json", "branch --json", "branch x --json", "branch -d x --json", "tag --json", "checkout v1 --json", "checkout main --json", "cache --json",
 		"gc --json", "fsck --json", "sync --json", "export v1 $BASE/out --json", "cat v1", "log nowhere --json", "status extra --json", "branch -d main --json", "log --daemon --json",
 	})
+}
+
+// TestNonUTF8 goes once through each command that takes or gives paths of a tree.
+func TestNonUTF8(t *testing.T) {
+	w := newWorld(t)
+	w.write("run/bad\xff", "b\x80\n")
+	w.session("nonutf8.golden", []string{
+		"init $BASE/models", "add $BASE/run", "add $BASE/run/bad\xff --to d\xfe --json", "status --json", "status", "snapshot", "ls :run --json", "show --json", "show HEAD:run/bad\xff", "cat :d\xfe/bad\xff",
+		"export HEAD:d\xfe $BASE/out\xfd --json",
+	})
+	if b, err := os.ReadFile(filepath.Join(w.base, "out\xfd/bad\xff")); err != nil || string(b) != "b\x80\n" {
+		t.Errorf("exported %q, %v", b, err)
+	}
 }
 
 // tinySafetensors is a file of two tensors.

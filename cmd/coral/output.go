@@ -36,6 +36,9 @@ func (p *printer) flush() error {
 	return nil
 }
 
+// maxColumn is the widest a column of a table is made: one path of 3,000 characters must not push all others out of sight.
+const maxColumn = 100
+
 // table writes rows with columns aligned by width; a column of rightAlign (by index) is aligned right.
 func (p *printer) table(rows [][]string, rightAlign ...int) {
 	var width []int
@@ -44,7 +47,7 @@ func (p *printer) table(rows [][]string, rightAlign ...int) {
 			if i == len(width) {
 				width = append(width, 0)
 			}
-			width[i] = max(width[i], len([]rune(c)))
+			width[i] = min(max(width[i], len([]rune(c))), maxColumn)
 		}
 	}
 	right := map[int]bool{}
@@ -54,7 +57,7 @@ func (p *printer) table(rows [][]string, rightAlign ...int) {
 	for _, r := range rows {
 		var b strings.Builder
 		for i, c := range r {
-			pad := strings.Repeat(" ", width[i]-len([]rune(c)))
+			pad := strings.Repeat(" ", max(0, width[i]-len([]rune(c))))
 			switch {
 			case right[i]:
 				b.WriteString(pad + c)
@@ -86,7 +89,8 @@ func short(id oid.ID) string {
 func size(n int64) string { return service.FormatSize(n) }
 
 // safe makes a name or message of the repository fit for a terminal: what could steer it is quoted.
-func safe(s string) string {
+func safe[S ~string](name S) string {
+	s := string(name)
 	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) < 0 {
 		return s
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,9 @@ const rootExample = `  coral init models && cd models
   cp -r ~/run/checkpoint-500 /mnt/models/branches/main/
   coral snapshot -m "step 500" --metric loss=0.41
   coral log --oneline`
+
+// parsing is what package strconv says of a number that is none.
+var parsing = regexp.MustCompile(`strconv\.\w+: parsing ".*": invalid syntax`)
 
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -45,7 +49,9 @@ func newRootCmd(a *app) *cobra.Command {
 	root.SuggestionsMinimumDistance = 2
 	root.PersistentFlags().StringVarP(&a.repo, "repo", "R", "", "the `repository` (default $CORAL_REPO, else the nearest one upward)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON; errors too")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return control.Usagef("%s: %v", cmd.Name(), err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return control.Usagef("%s: %s", cmd.Name(), parsing.ReplaceAllString(err.Error(), "not a number"))
+	})
 	root.AddGroup(
 		&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look:"},
 		&cobra.Group{ID: "refs", Title: "Branches and tags:"}, &cobra.Group{ID: "keep", Title: "Upkeep:"},
@@ -64,4 +70,22 @@ func newRootCmd(a *app) *cobra.Command {
 	group("keep", newCacheCmd(a), newFsckCmd(a), newGCCmd(a))
 	root.AddCommand(newVersionCmd(a))
 	return root
+}
+
+// strictCompletion makes a shell that completion does not know wrong usage: cobra shows its help and exits 0. Call it
+// when the output is set, which cobra looks at only once.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return control.Usagef("completion: name a shell: bash, zsh, fish or powershell")
+			}
+			return control.Usagef("completion: no shell %q: bash, zsh, fish or powershell", args[0])
+		}
+	}
 }

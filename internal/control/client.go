@@ -135,6 +135,9 @@ func (c *Client) post(ctx context.Context, path, verb string, req any) (*http.Re
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
+	if lossy(raw) {
+		return nil, fmt.Errorf("%s: text that is not UTF-8: %w", verb, errs.Invalid)
+	}
 	body, err := json.Marshal(call{Verb: verb, Request: raw})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
@@ -143,6 +146,19 @@ func (c *Client) post(ctx context.Context, path, verb string, req any) (*http.Re
 		return nil, fmt.Errorf("%s: request of %d bytes: %w", verb, len(body), errs.TooLarge)
 	}
 	return c.do(ctx, http.MethodPost, path, body)
+}
+
+// lossy reports whether json.Marshal has replaced a byte: only then does it write an escaped U+FFFD. Text has none.
+func lossy(raw []byte) bool {
+	for i := 0; i+1 < len(raw); i++ {
+		if raw[i] == '\\' {
+			if bytes.HasPrefix(raw[i:], []byte(`\ufffd`)) {
+				return true
+			}
+			i++
+		}
+	}
+	return false
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {

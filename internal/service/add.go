@@ -15,14 +15,14 @@ import (
 
 // AddRequest is `coral add`.
 type AddRequest struct {
-	Files  []string `json:"files"`
-	To     string   `json:"to,omitempty"`
-	Branch string   `json:"branch,omitempty"`
+	Files  []control.Text `json:"files"`
+	To     control.Text   `json:"to,omitempty"`
+	Branch string         `json:"branch,omitempty"`
 }
 
 // Flags implements Request.
 func (r *AddRequest) Flags(f *pflag.FlagSet) {
-	f.StringVar(&r.To, "to", "", "put them into this `dir` of the branch (default its top)")
+	f.StringVar((*string)(&r.To), "to", "", "put them into this `dir` of the branch (default its top)")
 	f.StringVarP(&r.Branch, "branch", "b", "", "into the live tree of this `branch` (default the current one)")
 }
 
@@ -31,7 +31,9 @@ func (r *AddRequest) SetArgs(args []string) error {
 	if len(args) == 0 {
 		return control.Usagef("add: name at least one file or directory")
 	}
-	r.Files = args
+	for _, f := range args {
+		r.Files = append(r.Files, control.Text(f))
+	}
 	return refuseEmpty("add", args)
 }
 
@@ -41,21 +43,21 @@ func (r *AddRequest) Access() Access { return Writes }
 // Localize implements Localizer.
 func (r *AddRequest) Localize() error {
 	for i, f := range r.Files {
-		abs, err := realPath(f, true)
+		abs, err := realPath(string(f), true)
 		if err != nil {
 			return fmt.Errorf("add %s: %w", f, err)
 		}
-		r.Files[i] = abs
+		r.Files[i] = control.Text(abs)
 	}
 	return nil
 }
 
 // AddResult says what was copied in. JSON names are a promise.
 type AddResult struct {
-	Branch string   `json:"branch"`
-	Paths  []string `json:"paths"` // in the branch
-	Files  int      `json:"files"`
-	Bytes  int64    `json:"bytes"`
+	Branch string         `json:"branch"`
+	Paths  []control.Text `json:"paths"` // in the branch
+	Files  int            `json:"files"`
+	Bytes  int64          `json:"bytes"`
 }
 
 func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult, error) {
@@ -63,15 +65,15 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 	if err != nil {
 		return AddResult{}, fmt.Errorf("add: %w", err)
 	}
-	to, err := treePath("add", r.To)
+	to, err := treePath("add", string(r.To))
 	if err != nil {
 		return AddResult{}, err
 	}
-	res := AddResult{Branch: branch, Paths: []string{}}
+	res := AddResult{Branch: branch, Paths: []control.Text{}}
 	from := map[string]string{}
-	for i, src := range r.Files {
-		src = filepath.Clean(src)
-		r.Files[i] = src
+	for i, file := range r.Files {
+		src := filepath.Clean(string(file))
+		r.Files[i] = control.Text(src)
 		if err := s.addable(src); err != nil {
 			return AddResult{}, err
 		}
@@ -81,7 +83,8 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 		}
 		from[dst] = src
 	}
-	for _, src := range r.Files {
+	for _, file := range r.Files {
+		src := string(file)
 		dst := path.Join(to, filepath.Base(src))
 		files, bytes, err := s.repo.Add(ctx, branch, src, dst, func(files int, bytes int64) {
 			p(control.Progress{Step: "add", Done: res.Bytes + bytes, Unit: "bytes", Files: res.Files + files, What: dst})
@@ -91,7 +94,7 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 		if err != nil {
 			return res, err
 		}
-		res.Paths = append(res.Paths, dst)
+		res.Paths = append(res.Paths, control.Text(dst))
 	}
 	return res, nil
 }

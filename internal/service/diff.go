@@ -4,17 +4,18 @@ import (
 	"context"
 	"path"
 
+	"coral/internal/control"
 	"coral/internal/oid"
 	"coral/vcs/object"
 )
 
 // FileChange is one path that differs between two trees. JSON names are a promise.
 type FileChange struct {
-	Path    string `json:"path"`
-	Kind    string `json:"kind"` // "added", "modified", "deleted", "mode", "type"
-	Size    int64  `json:"size"`
-	OldSize int64  `json:"old_size,omitempty"`
-	ID      oid.ID `json:"id,omitzero"`
+	Path    control.Text `json:"path"`
+	Kind    string       `json:"kind"` // "added", "modified", "deleted", "mode", "type"
+	Size    int64        `json:"size"`
+	OldSize int64        `json:"old_size,omitempty"`
+	ID      oid.ID       `json:"id,omitzero"`
 }
 
 // diff compares two trees (zero: empty) in path order. Directories that are the same object are not read. A directory
@@ -92,7 +93,7 @@ func (d *differ) one(kind string, e object.Entry, dir string) error {
 		}
 		p += "/"
 	}
-	c := FileChange{Path: p, Kind: kind, Size: e.Size, ID: e.ID}
+	c := FileChange{Path: control.Text(p), Kind: kind, Size: e.Size, ID: e.ID}
 	if kind == "deleted" {
 		c.Size, c.OldSize = 0, e.Size
 	}
@@ -125,5 +126,5 @@ func (d *differ) both(a, b object.Entry, dir string) error {
 }
 
 func (d *differ) add(p, kind string, a, b object.Entry) {
-	d.out = append(d.out, FileChange{Path: p, Kind: kind, Size: b.Size, OldSize: a.Size, ID: b.ID})
+	d.out = append(d.out, FileChange{Path: control.Text(p), Kind: kind, Size: b.Size, OldSize: a.Size, ID: b.ID})
 }

@@ -14,8 +14,8 @@ import (
 
 // ExportRequest is `coral export`.
 type ExportRequest struct {
-	Target Target `json:"target"`
-	Dir    string `json:"dir"`
+	Target Target       `json:"target"`
+	Dir    control.Text `json:"dir"`
 }
 
 // Flags implements Request.
@@ -32,7 +32,7 @@ func (r *ExportRequest) SetArgs(args []string) (err error) {
 	if r.Target, err = ParseTarget("export", args[0]); err != nil {
 		return err
 	}
-	r.Dir = args[1]
+	r.Dir = control.Text(args[1])
 	return atMost("export", args, 2)
 }
 
@@ -40,34 +40,37 @@ func (r *ExportRequest) SetArgs(args []string) (err error) {
 func (r *ExportRequest) Access() Access { return Reads }
 
 // Localize implements Localizer.
-func (r *ExportRequest) Localize() (err error) {
-	if r.Dir, err = realPath(r.Dir, false); err != nil {
+func (r *ExportRequest) Localize() error {
+	dir, err := realPath(string(r.Dir), false)
+	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
+	r.Dir = control.Text(dir)
 	return nil
 }
 
 // ExportResult says what was written. JSON names are a promise.
 type ExportResult struct {
-	Commit  oid.ID  `json:"commit"`
-	Path    string  `json:"path,omitempty"`
-	Dir     string  `json:"dir"`
-	Files   int     `json:"files"`
-	Bytes   int64   `json:"bytes"`
-	Seconds float64 `json:"seconds"`
+	Commit  oid.ID       `json:"commit"`
+	Path    control.Text `json:"path,omitempty"`
+	Dir     control.Text `json:"dir"`
+	Files   int          `json:"files"`
+	Bytes   int64        `json:"bytes"`
+	Seconds float64      `json:"seconds"`
 }
 
 func (s *Service) export(ctx context.Context, r *ExportRequest, p Progress) (ExportResult, error) {
 	if r.Target.Live {
 		return ExportResult{}, fmt.Errorf("export %s: only commits can be exported: %w", r.Target, errs.Invalid)
 	}
-	if err := absolute("export", r.Dir); err != nil {
+	dir := string(r.Dir)
+	if err := absolute("export", dir); err != nil {
 		return ExportResult{}, err
 	}
-	if err := s.outside("export to", r.Dir); err != nil {
+	if err := s.outside("export to", dir); err != nil {
 		return ExportResult{}, err
 	}
-	if within(r.Dir, s.repo.Dir) {
+	if within(dir, s.repo.Dir) {
 		return ExportResult{}, fmt.Errorf("export to %s: inside the repository's own files: %w", r.Dir, errs.Invalid)
 	}
 	id, err := s.repo.Resolve(ctx, r.Target.Rev)
@@ -75,8 +78,8 @@ func (s *Service) export(ctx context.Context, r *ExportRequest, p Progress) (Exp
 		return ExportResult{}, fmt.Errorf("export: %w", err)
 	}
 	start := time.Now()
-	res := ExportResult{Commit: id, Path: r.Target.Path, Dir: r.Dir}
-	err = s.repo.Export(ctx, id, r.Target.Path, r.Dir, func(files int, bytes int64) {
+	res := ExportResult{Commit: id, Path: control.Text(r.Target.Path), Dir: r.Dir}
+	err = s.repo.Export(ctx, id, r.Target.Path, dir, func(files int, bytes int64) {
 		res.Files, res.Bytes = files, bytes
 		p(control.Progress{Step: "export", Done: bytes, Unit: "bytes", Files: files})
 	})

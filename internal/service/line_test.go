@@ -86,7 +86,7 @@ func TestParseLine(t *testing.T) {
 		{`gc --keep 2w --dry-run`, &GCRequest{Keep: Duration(14 * 24 * 3600e9), DryRun: true}},
 		{`gc`, &GCRequest{Keep: DefaultKeep}},
 		{`show main:a:b`, &ShowRequest{Target{Rev: "main", Path: "a:b", HasPath: true}}},
-		{`add /a /b --to x`, &AddRequest{Files: []string{"/a", "/b"}, To: "x"}},
+		{`add /a /b --to x`, &AddRequest{Files: []control.Text{"/a", "/b"}, To: "x"}},
 		{"", nil}, {"coral", nil}, {"frobnicate", nil}, {"status x", nil}, {"snapshot --nope", nil}, {"snapshot --metric loss", nil},
 		{"snapshot --metric loss=x", nil}, {"log -n x", nil}, {"log -n -1", nil}, {"branch -d", nil}, {"branch a b c", nil}, {"branch -d -m a", nil},
 		{"tag -m x", nil}, {"checkout", nil}, {"cache fill", nil}, {"gc --keep -1h", nil}, {"add", nil}, {"add ''", nil}, {"show ../x:../y", nil},

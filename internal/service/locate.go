@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"coral/internal/control"
 	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/vcs/object"
@@ -115,18 +116,18 @@ func liveEntry(ctx context.Context, t *worktree.Tree, name string, at worktree.A
 
 // EntryInfo is one file, directory or link as ls and show print it. JSON names are a promise.
 type EntryInfo struct {
-	Name   string     `json:"name"`
-	Kind   string     `json:"kind"` // "file", "dir", "symlink", "special"
-	Mode   string     `json:"mode"` // octal permission bits: "0644"
-	MTime  *time.Time `json:"mtime,omitempty"`
-	Size   int64      `json:"size"`
-	ID     oid.ID     `json:"id,omitzero"` // manifest of a file, tree of a directory
-	Target string     `json:"target,omitempty"`
-	Dirty  bool       `json:"dirty,omitempty"` // in a live tree: not stored yet
+	Name   control.Text `json:"name"`
+	Kind   string       `json:"kind"` // "file", "dir", "symlink", "special"
+	Mode   string       `json:"mode"` // octal permission bits: "0644"
+	MTime  *time.Time   `json:"mtime,omitempty"`
+	Size   int64        `json:"size"`
+	ID     oid.ID       `json:"id,omitzero"` // manifest of a file, tree of a directory
+	Target control.Text `json:"target,omitempty"`
+	Dirty  bool         `json:"dirty,omitempty"` // in a live tree: not stored yet
 }
 
 func entryInfo(e object.Entry, dirty bool) EntryInfo {
-	info := EntryInfo{Name: e.Name, Kind: kindName(e.Kind), Mode: fmt.Sprintf("%04o", e.Mode), Size: e.Size, ID: e.ID, Target: e.Target, Dirty: dirty}
+	info := EntryInfo{Name: control.Text(e.Name), Kind: kindName(e.Kind), Mode: fmt.Sprintf("%04o", e.Mode), Size: e.Size, ID: e.ID, Target: control.Text(e.Target), Dirty: dirty}
 	if !e.MTime.IsZero() {
 		t := e.MTime.UTC()
 		info.MTime = &t

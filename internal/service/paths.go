@@ -1,6 +1,8 @@
 package service
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -64,9 +66,35 @@ func treePath(op, path string) (string, error) {
 // Target is the REV[:PATH] of show, ls, cat and export.
 type Target struct {
 	Rev     string `json:"rev,omitempty"`
-	Path    string `json:"path,omitempty"`
+	Path    string `json:"-"`                  // in JSON as control.Text
 	HasPath bool   `json:"has_path,omitempty"` // there was a colon
 	Live    bool   `json:"live,omitempty"`     // Rev is a branch whose live tree is meant; "" is HEAD's
+}
+
+// targetJSON is a Target on the wire.
+type targetJSON struct {
+	plainTarget
+	Path control.Text `json:"path,omitempty"`
+}
+
+type plainTarget Target // without its methods
+
+// MarshalJSON implements json.Marshaler.
+func (t Target) MarshalJSON() ([]byte, error) {
+	return json.Marshal(targetJSON{plainTarget(t), control.Text(t.Path)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Target) UnmarshalJSON(b []byte) error {
+	var j targetJSON
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&j); err != nil {
+		return err
+	}
+	*t = Target(j.plainTarget)
+	t.Path = string(j.Path)
+	return nil
 }
 
 // livePrefix before a branch's name means its live tree, as it is called in a mount.

@@ -97,7 +97,7 @@ func TestStory(t *testing.T) {
 	src := files(t, map[string]string{"run/a.bin": strings.Repeat("weights", 10_000), "run/sub/b.txt": "hello", "c": "c"})
 	var added AddResult
 	do(t, s, "add "+Quote(src+"/run")+" "+Quote(src+"/c")+" --to ckpt", &added)
-	if added.Files != 3 || added.Branch != "main" || !slices.Equal(added.Paths, []string{"ckpt/run", "ckpt/c"}) {
+	if added.Files != 3 || added.Branch != "main" || !slices.Equal(added.Paths, []control.Text{"ckpt/run", "ckpt/c"}) {
 		t.Errorf("add: %+v", added)
 	}
 	var st StatusResult
@@ -183,7 +183,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("fsck: %+v, %v", r, err)
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	req, _ := json.Marshal(ExportRequest{Target: Target{Rev: "v1", Path: "ckpt", HasPath: true}, Dir: out})
+	req, _ := json.Marshal(ExportRequest{Target: Target{Rev: "v1", Path: "ckpt", HasPath: true}, Dir: control.Text(out)})
 	if _, err := s.Call(t.Context(), "export", req, func(control.Progress) {}); err != nil {
 		t.Fatal(err)
 	}

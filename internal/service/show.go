@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"coral/internal/control"
 	"coral/internal/oid"
 	"coral/vcs/object"
 )
@@ -34,7 +35,7 @@ func (r *ShowRequest) Access() Access { return Reads }
 type ShowResult struct {
 	*CommitInfo
 	Branch  string       `json:"branch,omitempty"` // of a live path, which has no commit
-	Path    string       `json:"path,omitempty"`
+	Path    control.Text `json:"path,omitempty"`
 	Changes []FileChange `json:"changes,omitempty"` // against the first parent
 	File    *FileInfo    `json:"file,omitempty"`
 	Entries []EntryInfo  `json:"entries,omitempty"`
@@ -63,7 +64,7 @@ func (s *Service) show(ctx context.Context, r *ShowRequest, _ Progress) (*ShowRe
 	if err != nil {
 		return nil, err
 	}
-	res := &ShowResult{Path: r.Target.Path, Branch: l.branch}
+	res := &ShowResult{Path: control.Text(r.Target.Path), Branch: l.branch}
 	if l.c != nil {
 		refs, err := s.refNames()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"coral/internal/control"
 	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/vcs/worktree"
@@ -36,10 +37,17 @@ type StatusResult struct {
 	Head     oid.ID               `json:"head"`   // "" if the branch has no commit
 	Detached bool                 `json:"detached,omitempty"`
 	ReadOnly bool                 `json:"read_only,omitempty"`
-	Dirty    []worktree.Change    `json:"dirty"`
+	Dirty    []Change             `json:"dirty"`
 	Queue    worktree.QueueStatus `json:"queue"`
 	Spool    worktree.SpoolStats  `json:"spool"`
 	Daemon   *DaemonStatus        `json:"daemon"` // null without one
+}
+
+// Change is one line of status: a worktree.Change with a path that JSON can hold.
+type Change struct {
+	Path  control.Text `json:"path"`
+	Kind  string       `json:"kind"`  // "added", "modified", "deleted", "mode", "type"
+	State string       `json:"state"` // "open" (for writing), "queued", "stored"
 }
 
 // DaemonStatus is the daemon's part of status.
@@ -52,7 +60,7 @@ type DaemonStatus struct {
 
 func (s *Service) status(ctx context.Context, r *StatusRequest, _ Progress) (*StatusResult, error) {
 	s.settle(ctx)
-	res := &StatusResult{Repo: filepath.Dir(s.repo.Dir), ReadOnly: s.opts.ReadOnly, Dirty: []worktree.Change{}}
+	res := &StatusResult{Repo: filepath.Dir(s.repo.Dir), ReadOnly: s.opts.ReadOnly, Dirty: []Change{}}
 	if s.opts.Daemon != nil {
 		d := s.opts.Daemon()
 		res.Daemon = &DaemonStatus{PID: d.PID, Started: d.Started, Version: d.Version, Mounts: s.Mounts()}
@@ -66,8 +74,12 @@ func (s *Service) status(ctx context.Context, r *StatusRequest, _ Progress) (*St
 		res.Branch, res.Head, res.Detached = head.Branch, head.Commit, head.Branch == ""
 	}
 	if !res.Detached {
-		if res.Head, res.Dirty, err = s.changes(ctx, res.Branch); err != nil {
+		var dirty []worktree.Change
+		if res.Head, dirty, err = s.changes(ctx, res.Branch); err != nil {
 			return nil, fmt.Errorf("status: %w", err)
+		}
+		for _, c := range dirty {
+			res.Dirty = append(res.Dirty, Change{control.Text(c.Path), c.Kind, c.State})
 		}
 	}
 	res.Queue, res.Spool = s.repo.Live.Queue(), s.repo.Live.Spool()
