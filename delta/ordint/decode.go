@@ -28,11 +28,11 @@ type Decoder struct {
 	vec scratch32
 }
 
-// scratch32 is what fast_amd64.s has found of a group when it knows all codes and no differences yet.
-type scratch32 struct {
-	words   [groupLen]uint64 // the lane from where each element's code begins
-	entries [groupLen]uint16 // of Table.code
-}
+// scratch32 is what fast_amd64.s has found of a group when it knows all codes and no differences yet: for each element the 8 bytes from
+// where its code begins, and from byte entriesAt on its 16-bit entry of Table.code.
+type scratch32 [(entriesAt + 2*groupLen) / 8]uint64
+
+const entriesAt = 8 * groupLen
 
 // lanes is where each lane is: the next bit of the buffer.
 type lanes [laneCount]uint

@@ -38,7 +38,7 @@ TEXT ·group32AVX2(SB), NOSPLIT, $0-48
 	MOVQ base+24(FP), DX
 	MOVQ buf+32(FP), SI
 	MOVQ tmp+40(FP), R12
-	LEAQ scratch32_entries(R12), R13
+	LEAQ const_entriesAt(R12), R13
 	MOVL $16, CX
 
 codes:
@@ -62,7 +62,7 @@ codes:
 	MOVQ         dst+16(FP), DI
 	MOVQ         base+24(FP), DX
 	MOVQ         tmp+40(FP), R12
-	LEAQ         scratch32_entries(R12), R13
+	LEAQ         const_entriesAt(R12), R13
 	VMOVQ        Table_zero(BX), X10
 	VPCMPEQD     Y8, Y8, Y8
 	VPSRLD       $1, Y8, Y12          // 0x7fffffff
