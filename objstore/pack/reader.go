@@ -113,6 +113,13 @@ func (r *Reader) ReadPayload(ctx context.Context, p []byte, off int64) error {
 	return r.readAt(p, off)
 }
 
+// Prefetch says that n bytes from off are read soon.
+func (r *Reader) Prefetch(off, n int64) {
+	if f, ok := r.f.(vfs.Prefetcher); ok {
+		f.Prefetch(off, n)
+	}
+}
+
 // ReadFrame returns the payload of the frame that info describes, after comparing the frame's header with info and the
 // payload with its checksum. The caller owns the payload.
 func (r *Reader) ReadFrame(ctx context.Context, info objstore.Info) ([]byte, error) {

@@ -50,6 +50,8 @@ type Store struct {
 	windows sync.Pool       // *[]byte of passWindow
 	passes  chan struct{}   // one token for each window that whole-file passes have in memory
 	ahead   chan aheadTask  // read-ahead queue; a full one drops
+	disk    prefetcher      // nil if the backend is none
+	fetches chan fetchTask  // queue of what the disk is to read; a full one drops
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // read-ahead workers
@@ -90,6 +92,10 @@ func New(b Backend, objects *object.Store, opts Options) *Store {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for range s.workers {
 		s.wg.Go(s.aheadWorker)
+	}
+	if s.disk, _ = b.(prefetcher); s.disk != nil {
+		s.fetches = make(chan fetchTask, fetchQueue)
+		s.wg.Go(s.fetcher)
 	}
 	return s
 }

@@ -55,6 +55,7 @@ type walk struct {
 	seg  int
 	in   int64 // offset in segment seg
 	off  int64
+	disk int64         // up to where the disk was asked
 	prev chan struct{} // closed when the last window dealt out has been seen in order
 }
 
@@ -83,6 +84,11 @@ func (k *walk) next(w *window) (turn <-chan struct{}, done chan struct{}, ok boo
 	}
 	w.buf = w.buf[:n]
 	k.off += int64(n)
+	if k.disk-k.off < diskAhead*3/4 && k.disk < k.f.m.Size {
+		from := max(k.disk, w.off)
+		k.disk = k.off + diskAhead
+		k.f.fetch(span{from, k.disk})
+	}
 	turn, done = k.prev, make(chan struct{})
 	k.prev = done
 	return turn, done, true

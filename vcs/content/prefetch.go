@@ -11,6 +11,9 @@ import (
 // Read-ahead. Each file watches a few streams of reads; where one goes on from where it ended, the blocks after it are decoded
 // by the store's workers into the block cache, in a window that doubles up to maxAhead. A long read is shared with the workers the same
 // way. The queue is bounded and drops what does not fit: a reader then decodes for itself.
+//
+// Before they are decoded, the stored bytes of these blocks and of the bases under them are asked of the disk (fetch.go): decoding takes
+// them one block at a time from several places in the packs, and would wait at each.
 const (
 	minAhead   = 1 << 20
 	maxAhead   = 8 << 20
@@ -35,12 +38,16 @@ type streams struct {
 type stream struct {
 	next   int64 // where its last read ended
 	asked  int64 // up to where read-ahead was asked for
+	disk   int64 // up to where the disk was asked
 	window int64 // 0 until a second read followed the first
 	used   uint32
 }
 
-// observe notes a read and returns the range to decode ahead; it is empty if from >= to.
-func (st *streams) observe(off, n, limit int64) (from, to int64) {
+// span is a range of a file; it is empty if from >= to.
+type span struct{ from, to int64 }
+
+// observe notes a read and returns the ranges to decode ahead, and to ask of the disk before.
+func (st *streams) observe(off, n, limit int64) (ahead, disk span) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.clock++
@@ -58,20 +65,29 @@ func (st *streams) observe(off, n, limit int64) (from, to int64) {
 		}
 	}
 	if s == nil {
-		*oldest = stream{next: end, asked: end, used: st.clock}
-		if n >= longRead {
-			return off, end
+		*oldest = stream{next: end, asked: end, disk: end, used: st.clock}
+		if n < longRead {
+			return ahead, disk
 		}
-		return 0, 0
+		if off != 0 {
+			return span{off, end}, span{off, end}
+		}
+		// A long read at the beginning of a file is the first of many more often than not.
+		oldest.window = min(minAhead, limit)
+		oldest.asked, oldest.disk = end+oldest.window, end+diskAhead/2
+		return span{off, oldest.asked}, span{off, oldest.disk}
 	}
 	s.used = st.clock
 	s.next = max(s.next, end)
 	s.window = min(max(2*s.window, minAhead), limit)
-	if from, to = max(s.asked, off), s.next+s.window; to-from < s.window/2 {
-		return 0, 0 // wait until a good part is missing
+	// Each waits until a good part of its window is missing.
+	if w := (span{max(s.asked, off), s.next + s.window}); w.to-w.from >= s.window/2 {
+		ahead, s.asked = w, w.to
 	}
-	s.asked = to
-	return from, to
+	if w := (span{max(s.disk, off), s.next + diskAhead}); w.to-w.from >= diskAhead/4 {
+		disk, s.disk = w, w.to
+	}
+	return ahead, disk
 }
 
 // readAhead asks the workers for what is likely read next.
@@ -80,9 +96,10 @@ func (f *File) readAhead(off, n int64) {
 	if limit < aheadTasks {
 		return // what is decoded ahead would not stay until it is read
 	}
-	from, to := f.streams.observe(off, n, limit)
-	to = min(to, f.m.Size)
-	for ; from < to; from += aheadTasks {
+	ahead, disk := f.streams.observe(off, n, limit)
+	f.fetch(disk)
+	to := min(ahead.to, f.m.Size)
+	for from := ahead.from; from < to; from += aheadTasks {
 		select {
 		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from)}:
 		default:

@@ -227,7 +227,8 @@ func TestStreams(t *testing.T) {
 	var st streams
 	covered := int64(128 << 10)
 	for off := int64(0); off < 40<<20; off += 128 << 10 {
-		from, to := st.observe(off, 128<<10, maxAhead)
+		ahead, _ := st.observe(off, 128<<10, maxAhead)
+		from, to := ahead.from, ahead.to
 		if from >= to {
 			continue
 		}
@@ -245,7 +246,7 @@ func TestStreams(t *testing.T) {
 	r := testRand(1)
 	st = streams{}
 	for range 1000 {
-		if from, to := st.observe(r.Int64N(1<<40), 4096, maxAhead); from < to {
+		if ahead, disk := st.observe(r.Int64N(1<<40), 4096, maxAhead); ahead.from < ahead.to || disk.from < disk.to {
 			t.Fatal("read-ahead after a read at random")
 		}
 	}
