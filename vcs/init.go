@@ -50,8 +50,12 @@ func initialise(root string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
+		return err
+	}
+	// Everything below is the owner's alone: others read through a mount, by the modes of the files there.
 	for _, sub := range []string{"packs", "live", "spool", "cache", "log"} {
-		if err := os.MkdirAll(filepath.Join(root, sub), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(root, sub), 0o700); err != nil {
 			return err
 		}
 	}

@@ -521,3 +521,20 @@ func listing(t *testing.T, dir string) string {
 	}))
 	return b.String()
 }
+
+// TestInitIsPrivate: nobody else can look into a repository's own directory; the directory it is in stays ordinary.
+func TestInitIsPrivate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "models")
+	if err := Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{filepath.Join(dir, DirName): 0o700, dir: 0o755} {
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", path, st.Mode().Perm(), want)
+		}
+	}
+}
