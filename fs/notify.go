@@ -63,6 +63,25 @@ func (m *Mount) LiveChanged(branch string) {
 	poke(n.trees)
 }
 
+// SetShared tells the mount whether the repository has other mounts. While it has, the kernel keeps no name, size or time of a
+// live tree: what is done in one mount is seen in all at once, not within a second. It never blocks.
+func (m *Mount) SetShared(on bool) {
+	if m.shared.Swap(on) == on || !on {
+		return
+	}
+	for branch := range m.refState().branches {
+		m.LiveChanged(branch)
+	}
+}
+
+// liveTTL is how long the kernel may keep what it was told of a live tree.
+func (m *Mount) liveTTL() time.Duration {
+	if m.shared.Load() {
+		return 0
+	}
+	return brief
+}
+
 // sweep asks for liveNodes.sweep.
 func (n *notifier) sweep() { poke(n.forget) }
 

@@ -32,7 +32,7 @@ func (n *liveNode) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.Att
 		return n.fail("stat", "", err)
 	}
 	fillLive(&out.Attr, a)
-	out.SetTimeout(brief)
+	out.SetTimeout(n.m.liveTTL())
 	return 0
 }
 
@@ -54,7 +54,7 @@ func (n *liveNode) Setattr(_ context.Context, _ fusefs.FileHandle, in *fuse.SetA
 		return n.fail("setattr", "", err)
 	}
 	fillLive(&out.Attr, a)
-	out.SetTimeout(brief)
+	out.SetTimeout(n.m.liveTTL())
 	return 0
 }
 

@@ -24,8 +24,9 @@ type liveNode struct {
 // liveInode returns the inode of what tree says about one of its inodes, and fills the answer to LOOKUP.
 func (b *base) liveInode(ctx context.Context, tree *worktree.Tree, a worktree.Attr, out *fuse.EntryOut) *fusefs.Inode {
 	fillLive(&out.Attr, a)
-	out.SetEntryTimeout(brief)
-	out.SetAttrTimeout(brief)
+	ttl := b.m.liveTTL()
+	out.SetEntryTimeout(ttl)
+	out.SetAttrTimeout(ttl)
 	l := &b.m.live
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -200,7 +200,7 @@ func TestNonUTF8(t *testing.T) {
 	w.write("run/bad\xff", "b\x80\n")
 	w.session("nonutf8.golden", []string{
 		"init $BASE/models", "add $BASE/run", "add $BASE/run/bad\xff --to d\xfe --json", "status --json", "status", "snapshot", "ls :run --json", "show --json", "show HEAD:run/bad\xff", "cat :d\xfe/bad\xff",
-		"export HEAD:d\xfe $BASE/out\xfd --json",
+		"export HEAD:d\xfe $BASE/out\xfd --json", "snapshot --allow-empty -m caf\xe9", "tag t\xe9", "branch b\xe9",
 	})
 	if b, err := os.ReadFile(filepath.Join(w.base, "out\xfd/bad\xff")); err != nil || string(b) != "b\x80\n" {
 		t.Errorf("exported %q, %v", b, err)

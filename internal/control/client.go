@@ -131,12 +131,9 @@ func (c *Client) Stream(ctx context.Context, verb string, req any, w io.Writer) 
 }
 
 func (c *Client) post(ctx context.Context, path, verb string, req any) (*http.Response, error) {
-	raw, err := json.Marshal(req)
+	raw, err := Marshal(verb, req)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", verb, err)
-	}
-	if lossy(raw) {
-		return nil, fmt.Errorf("%s: text that is not UTF-8: %w", verb, errs.Invalid)
+		return nil, err
 	}
 	body, err := json.Marshal(call{Verb: verb, Request: raw})
 	if err != nil {
@@ -146,6 +143,18 @@ func (c *Client) post(ctx context.Context, path, verb string, req any) (*http.Re
 		return nil, fmt.Errorf("%s: request of %d bytes: %w", verb, len(body), errs.TooLarge)
 	}
 	return c.do(ctx, http.MethodPost, path, body)
+}
+
+// Marshal makes a request's JSON. A string in it that JSON would change, as it is not UTF-8, is errs.Invalid: it names something else then.
+func Marshal(verb string, req any) (json.RawMessage, error) {
+	raw, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", verb, err)
+	}
+	if lossy(raw) {
+		return nil, fmt.Errorf("%s: a name that is not UTF-8: %w", verb, errs.Invalid)
+	}
+	return raw, nil
 }
 
 // lossy reports whether json.Marshal has replaced a byte: only then does it write an escaped U+FFFD. Text has none.

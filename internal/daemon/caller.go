@@ -42,9 +42,9 @@ func (c Caller) Call(ctx context.Context, v *service.Verb, req service.Request, 
 		return decodeResult(v.Name, raw, result)
 	}, func(s *service.Service) error {
 		// Through JSON, as with a daemon: the same result whichever way.
-		raw, err := json.Marshal(req)
+		raw, err := control.Marshal(v.Name, req)
 		if err != nil {
-			return fmt.Errorf("%s: %w", v.Name, err)
+			return err
 		}
 		if progress == nil {
 			progress = func(control.Progress) {}
@@ -69,9 +69,9 @@ func (c Caller) Call(ctx context.Context, v *service.Verb, req service.Request, 
 // Stream runs a verb whose result is raw bytes, and writes them to w.
 func (c Caller) Stream(ctx context.Context, v *service.Verb, req service.Request, w io.Writer) error {
 	return c.run(ctx, v, req, func(cl *control.Client) error { return cl.Stream(ctx, v.Name, req, w) }, func(s *service.Service) error {
-		raw, err := json.Marshal(req)
+		raw, err := control.Marshal(v.Name, req)
 		if err != nil {
-			return fmt.Errorf("%s: %w", v.Name, err)
+			return err
 		}
 		return s.Stream(ctx, v.Name, raw, w)
 	})

@@ -69,6 +69,7 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 	if err != nil {
 		return AddResult{}, err
 	}
+	defer s.liveChanged(branch)
 	res := AddResult{Branch: branch, Paths: []control.Text{}}
 	from := map[string]string{}
 	for i, file := range r.Files {

@@ -27,6 +27,15 @@ type Mounted interface {
 	Passthrough() bool
 }
 
+// follower is what a Mounted may also be: it is told of changes of live trees that did not come through it. One that is none shows them
+// when the kernel asks again, within a second.
+type follower interface {
+	LiveChanged(branch string) // it never blocks
+	SetShared(on bool)         // there are other mounts, or no more; it never blocks
+}
+
+var _ follower = (*fs.Mount)(nil)
+
 // Mounter makes a live mount.
 type Mounter func(ctx context.Context, repo *vcs.Repo, ctl fs.Controller, opts fs.Options) (Mounted, error)
 
@@ -83,6 +92,7 @@ func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, erro
 	entry.info.Passthrough = m.Passthrough()
 	info := entry.info
 	s.mu.Unlock()
+	s.shareMounts()
 	s.log.Info("mounted", "path", info.Mountpoint, "read_only", info.ReadOnly, "passthrough", info.Passthrough)
 	s.wait.Go(func() { // ends with the mount
 		m.Wait()
@@ -98,9 +108,30 @@ func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, erro
 // forget takes a mount off the list and returns how many are left.
 func (s *Service) forget(entry *mount) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.mounts = slices.DeleteFunc(s.mounts, func(m *mount) bool { return m == entry })
-	return len(s.mounts)
+	left := len(s.mounts)
+	s.mu.Unlock()
+	s.shareMounts()
+	return left
+}
+
+// shareMounts tells each mount whether there are others.
+func (s *Service) shareMounts() {
+	live := s.live()
+	for _, m := range live {
+		if f, ok := m.m.(follower); ok {
+			f.SetShared(len(live) > 1)
+		}
+	}
+}
+
+// liveChanged tells the mounts that a live tree was changed by a command.
+func (s *Service) liveChanged(branch string) {
+	for _, m := range s.live() {
+		if f, ok := m.m.(follower); ok {
+			f.LiveChanged(branch)
+		}
+	}
 }
 
 // Unmount detaches one mount. While files are open in it that is errs.Busy, unless lazy.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,8 @@ type fakeMounts struct {
 type fakeMount struct {
 	mu    sync.Mutex
 	refs  int
+	live  []string // branches of LiveChanged
+	alone bool     // the last SetShared was false
 	busy  bool
 	gone  chan struct{}
 	once  sync.Once
@@ -50,6 +54,8 @@ func (f *fakeMounts) at(point string) *fakeMount {
 
 func (m *fakeMount) Settle(context.Context) {}
 func (m *fakeMount) RefsChanged()           { m.mu.Lock(); m.refs++; m.mu.Unlock() }
+func (m *fakeMount) LiveChanged(b string)   { m.mu.Lock(); m.live = append(m.live, b); m.mu.Unlock() }
+func (m *fakeMount) SetShared(on bool)      { m.mu.Lock(); m.alone = !on; m.mu.Unlock() }
 func (m *fakeMount) Wait()                  { <-m.gone }
 func (m *fakeMount) Passthrough() bool      { return false }
 func (m *fakeMount) DropCache(context.Context) (int64, error) {
@@ -93,6 +99,19 @@ func TestMounts(t *testing.T) {
 	if st.Daemon == nil || st.Daemon.PID != 7 || len(st.Daemon.Mounts) != 2 || st.Daemon.Mounts[1].Mountpoint != "/b" {
 		t.Errorf("status: %+v", st.Daemon)
 	}
+	for _, p := range []string{"/a", "/b"} {
+		if m.at(p).alone {
+			t.Errorf("%s was not told of the other mount", p)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	do(t, s, "add "+Quote(file), nil)
+	if got := m.at("/b").live; len(got) != 1 || got[0] != "main" {
+		t.Errorf("add told the mount of changes in %q", got)
+	}
 	do(t, s, "branch x", nil)
 	do(t, s, "cache drop", nil)
 	if a := m.at("/a"); a.refs == 0 || a.drops != 1 {
@@ -108,8 +127,8 @@ func TestMounts(t *testing.T) {
 	if err := s.Unmount("/a", true); err != nil {
 		t.Error(err)
 	}
-	if left := <-gone; left != 1 {
-		t.Errorf("%d left", left)
+	if left := <-gone; left != 1 || !m.at("/b").alone {
+		t.Errorf("%d left; was /b told that it is alone again? %v", left, m.at("/b").alone)
 	}
 	_ = m.at("/b").Unmount(false) // from outside
 	if left := <-gone; left != 0 {

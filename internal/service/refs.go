@@ -188,6 +188,7 @@ func (r *TagRequest) Flags(f *pflag.FlagSet) {
 // SetArgs implements Request.
 func (r *TagRequest) SetArgs(args []string) error {
 	r.Names = args
+	r.Message = validText(r.Message)
 	switch {
 	case r.Delete && len(args) == 0:
 		return control.Usagef("tag -d: name the tags to delete")

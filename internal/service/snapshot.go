@@ -41,7 +41,13 @@ func (r *SnapshotRequest) Flags(f *pflag.FlagSet) {
 }
 
 // SetArgs implements Request.
-func (r *SnapshotRequest) SetArgs(args []string) error { return noArgs("snapshot", args) }
+func (r *SnapshotRequest) SetArgs(args []string) error {
+	r.Message = validText(r.Message)
+	for k, v := range r.Labels {
+		r.Labels[k] = validText(v)
+	}
+	return noArgs("snapshot", args)
+}
 
 // Access implements Request.
 func (r *SnapshotRequest) Access() Access { return Writes }

@@ -60,6 +60,9 @@ func (l *labels) Set(s string) error {
 	return nil
 }
 
+// validText makes UTF-8 of what people say of a commit: no snapshot is refused because of its message.
+func validText(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
 func pair(s string) (k, v string, err error) {
 	k, v, ok := strings.Cut(s, "=")
 	if k = strings.TrimSpace(k); !ok || k == "" {
