@@ -85,6 +85,7 @@ func (h *fileHandle) PassthroughFd() (int, bool) {
 
 // Read serves read(2) and page faults of a lazy file.
 func (h *fileHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	h.node.m.decoded.Add(1)
 	var n int
 	var err error
 	if h.file != nil {

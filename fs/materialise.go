@@ -97,13 +97,13 @@ func (w *materialiser) run() {
 func (w *materialiser) rest() bool {
 	tick := time.NewTicker(quiet)
 	defer tick.Stop()
-	for before, _ := w.m.Requests(); ; {
+	for before := w.m.decoded.Load(); ; {
 		select {
 		case <-w.m.ctx.Done():
 			return false
 		case <-tick.C:
 		}
-		now, _ := w.m.Requests()
+		now := w.m.decoded.Load() // who watches .coral/status is no reader
 		if now == before {
 			return true
 		}

@@ -54,6 +54,7 @@ type Mount struct {
 	ended  sync.Once
 
 	passthrough atomic.Bool  // files of ours may be handed to the kernel
+	decoded     atomic.Int64 // READ requests for files, not for .coral
 	shared      atomic.Bool  // there are other mounts of the repository: SetShared
 	changed     atomic.Int64 // when refs last changed, Unix nanoseconds
 	live        liveNodes

@@ -127,6 +127,7 @@ func (h *liveHandle) PassthroughFd() (int, bool) {
 
 // Read serves read(2) and page faults of a lazy file.
 func (h *liveHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	h.node.m.decoded.Add(1)
 	n, err := h.h.ReadAt(h.node.m.base, dest, off)
 	if err != nil && err != io.EOF {
 		return nil, h.node.fail("read", "", err)
