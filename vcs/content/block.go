@@ -12,12 +12,12 @@ import (
 // Decoding through the block cache, for readers at random.
 
 // readBlob fills p with the bytes of blob id from off; the manifest says that the blob has length bytes, and that is checked.
-func (s *Store) readBlob(ctx context.Context, id oid.ID, p []byte, off, length int64, prio priority) error {
+func (s *Store) readBlob(ctx context.Context, id oid.ID, p []byte, off, length int64) error {
 	return s.withMeta(ctx, id, func(m *blobMeta) error {
 		if m.info.RawSize != length {
 			return wrongLength(id, m.info.RawSize, length)
 		}
-		return s.copyBlocks(ctx, m, p, off, prio)
+		return s.copyBlocks(ctx, m, p, off, readHot)
 	})
 }
 
@@ -37,11 +37,7 @@ func (s *Store) copyBlocks(ctx context.Context, m *blobMeta, p []byte, off int64
 			return err
 		}
 		n := copy(p, b.data[off-int64(i)*blockLen:])
-		if prio == readOnce && n == len(b.data) { // of a block in two parts, the other may be read after this one
-			s.blocks.releaseDone(b)
-		} else {
-			s.blocks.release(b)
-		}
+		s.blocks.release(b)
 		p, off = p[n:], off+int64(n)
 	}
 	return nil

@@ -57,13 +57,12 @@ func (c *blockCache) shard(k blockKey) *blockShard {
 	return &c.shards[(binary.LittleEndian.Uint32(k.id[:])+uint32(k.idx))%blockShards]
 }
 
-// priority says what a block is wanted for, and so where in the LRU it is.
-type priority uint8
+// priority says where in the LRU a block enters.
+type priority bool
 
 const (
-	readCold priority = iota // only a chain did: first to go, unless used again
-	readHot                  // a reader asked for it
-	readOnce                 // a reader who goes through the file from front to back did: first to go when it has all of it
+	readHot  priority = true  // a reader asked for it
+	readCold priority = false // only a chain did: first to go, unless used again
 )
 
 // acquire returns the block pinned. If fill is true the caller must decode it and then call fill or fail; otherwise wait
@@ -74,7 +73,7 @@ func (c *blockCache) acquire(k blockKey, prio priority) (b *block, fill bool) {
 	defer sh.mu.Unlock()
 	if b = sh.all[k]; b != nil {
 		b.pins++
-		if b.elem != nil && prio != readCold {
+		if b.elem != nil && prio == readHot {
 			sh.lru.MoveToFront(b.elem)
 		}
 		return b, false
@@ -95,7 +94,7 @@ func (c *blockCache) fill(b *block, data []byte, prio priority) {
 		return
 	}
 	sh.bytes += b.cost()
-	if prio != readCold {
+	if prio == readHot {
 		b.elem = sh.lru.PushFront(b)
 	} else {
 		b.elem = sh.lru.PushBack(b)
@@ -141,19 +140,10 @@ func (c *blockCache) wait(ctx context.Context, b *block) error {
 }
 
 // release unpins a block.
-func (c *blockCache) release(b *block) { c.unpin(b, false) }
-
-// releaseDone unpins a block that is not likely to be wanted again. Then its buffer is the next to be filled, while the processor's caches still
-// hold it, and a long file read once does not drive out what others read again and again.
-func (c *blockCache) releaseDone(b *block) { c.unpin(b, true) }
-
-func (c *blockCache) unpin(b *block, last bool) {
+func (c *blockCache) release(b *block) {
 	sh := c.shard(b.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if last && b.elem != nil {
-		sh.lru.MoveToBack(b.elem)
-	}
 	b.pins--
 	if b.pins == 0 {
 		if b.gone {

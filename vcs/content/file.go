@@ -70,17 +70,14 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if short {
 		p = p[:f.m.Size-off]
 	}
-	prio := readHot
-	if f.readAhead(off, int64(len(p))) {
-		prio = readOnce
-	}
+	f.readAhead(off, int64(len(p)))
 	i, start := f.segment(off)
 	n := 0
 	for n < len(p) {
 		seg := &f.m.Segments[i]
 		in := off + int64(n) - start
 		part := p[n:][:min(int64(len(p)-n), seg.Length-in)]
-		if err := f.readSegment(ctx, seg, part, in, prio); err != nil {
+		if err := f.readSegment(ctx, seg, part, in); err != nil {
 			return n, fmt.Errorf("read content at %d: %w", off+int64(n), err)
 		}
 		n += len(part)
@@ -94,10 +91,10 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // readSegment fills p from a segment, by way of the block cache.
-func (f *File) readSegment(ctx context.Context, seg *object.Segment, p []byte, off int64, prio priority) error {
+func (f *File) readSegment(ctx context.Context, seg *object.Segment, p []byte, off int64) error {
 	if seg.Blob.IsZero() {
 		copy(p, seg.Inline[off:])
 		return nil
 	}
-	return f.s.readBlob(ctx, seg.Blob, p, off, seg.Length, prio)
+	return f.s.readBlob(ctx, seg.Blob, p, off, seg.Length)
 }

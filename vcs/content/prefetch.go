@@ -46,8 +46,8 @@ type stream struct {
 // span is a range of a file; it is empty if from >= to.
 type span struct{ from, to int64 }
 
-// observe notes a read and returns the ranges to decode ahead, and to ask of the disk before; sequential says that it is one of a stream.
-func (st *streams) observe(off, n, limit int64) (ahead, disk span, sequential bool) {
+// observe notes a read and returns the ranges to decode ahead, and to ask of the disk before.
+func (st *streams) observe(off, n, limit int64) (ahead, disk span) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.clock++
@@ -67,15 +67,15 @@ func (st *streams) observe(off, n, limit int64) (ahead, disk span, sequential bo
 	if s == nil {
 		*oldest = stream{next: end, asked: end, disk: end, used: st.clock}
 		if n < longRead {
-			return ahead, disk, false
+			return ahead, disk
 		}
 		if off != 0 {
-			return span{off, end}, span{off, end}, true
+			return span{off, end}, span{off, end}
 		}
 		// A long read at the beginning of a file is the first of many more often than not.
 		oldest.window = min(minAhead, limit)
 		oldest.asked, oldest.disk = end+oldest.window, end+diskAhead/2
-		return span{off, oldest.asked}, span{off, oldest.disk}, true
+		return span{off, oldest.asked}, span{off, oldest.disk}
 	}
 	s.used = st.clock
 	s.next = max(s.next, end)
@@ -87,26 +87,25 @@ func (st *streams) observe(off, n, limit int64) (ahead, disk span, sequential bo
 	if w := (span{max(s.disk, off), s.next + diskAhead}); w.to-w.from >= diskAhead/4 {
 		disk, s.disk = w, w.to
 	}
-	return ahead, disk, true
+	return ahead, disk
 }
 
-// readAhead asks the workers for what is likely read next. It reports whether the read is one of a stream.
-func (f *File) readAhead(off, n int64) (sequential bool) {
+// readAhead asks the workers for what is likely read next.
+func (f *File) readAhead(off, n int64) {
 	limit := min(maxAhead, f.s.blocks.limit()/4)
 	if limit < aheadTasks {
-		return false // what is decoded ahead would not stay until it is read
+		return // what is decoded ahead would not stay until it is read
 	}
-	ahead, disk, sequential := f.streams.observe(off, n, limit)
+	ahead, disk := f.streams.observe(off, n, limit)
 	f.fetch(disk)
 	to := min(ahead.to, f.m.Size)
 	for from := ahead.from; from < to; from += aheadTasks {
 		select {
 		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from)}:
 		default:
-			return sequential
+			return
 		}
 	}
-	return sequential
 }
 
 // aheadWorker decodes ahead until the store is closed.

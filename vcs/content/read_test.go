@@ -178,12 +178,12 @@ func TestRawFrameIsChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := make([]byte, 10)
-		if err := s.readBlob(t.Context(), id, p, int64(n)-20, int64(n), readHot); err != nil || !bytes.Equal(p, raw[n-20:n-10]) {
+		if err := s.readBlob(t.Context(), id, p, int64(n)-20, int64(n)); err != nil || !bytes.Equal(p, raw[n-20:n-10]) {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
 		s.DropCache()
 		b.change(id, func(r *objstore.Record) { r.Payload[0] ^= 1 })
-		wantCorrupt(t, s.readBlob(t.Context(), id, p, int64(n)-20, int64(n), readHot), id)
+		wantCorrupt(t, s.readBlob(t.Context(), id, p, int64(n)-20, int64(n)), id)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestStreams(t *testing.T) {
 	var st streams
 	covered := int64(128 << 10)
 	for off := int64(0); off < 40<<20; off += 128 << 10 {
-		ahead, _, _ := st.observe(off, 128<<10, maxAhead)
+		ahead, _ := st.observe(off, 128<<10, maxAhead)
 		from, to := ahead.from, ahead.to
 		if from >= to {
 			continue
@@ -246,7 +246,7 @@ func TestStreams(t *testing.T) {
 	r := testRand(1)
 	st = streams{}
 	for range 1000 {
-		if ahead, disk, seq := st.observe(r.Int64N(1<<40), 4096, maxAhead); seq || ahead.from < ahead.to || disk.from < disk.to {
+		if ahead, disk := st.observe(r.Int64N(1<<40), 4096, maxAhead); ahead.from < ahead.to || disk.from < disk.to {
 			t.Fatal("read-ahead after a read at random")
 		}
 	}
@@ -384,7 +384,7 @@ func TestZstdFrame(t *testing.T) {
 		t.Fatalf("whole: %v", err)
 	}
 	p := make([]byte, 12)
-	if err := s.readBlob(t.Context(), id, p, 6000, int64(len(raw)), readHot); err != nil || string(p) != "coral coral " {
+	if err := s.readBlob(t.Context(), id, p, 6000, int64(len(raw))); err != nil || string(p) != "coral coral " {
 		t.Fatalf("part: %q, %v", p, err)
 	}
 	for _, n := range []int64{-1, 1, -100_000, 1 << 20} {
