@@ -199,3 +199,42 @@ func TestKilledDaemonCLI(t *testing.T) {
 		t.Error("unmount left the stale mount")
 	}
 }
+
+// TestWriterOutlivesDaemon: a program that has a file open for writing goes on writing to it after the daemon was killed, or after a lazy
+// unmount. What it wrote is there after the next mount, however small the file is.
+func TestWriterOutlivesDaemon(t *testing.T) {
+	for _, how := range []string{"kill", "lazy"} {
+		for _, size := range []int{100, 100_000} {
+			t.Run(fmt.Sprintf("%s/%d", how, size), func(t *testing.T) {
+				r := mounttest.Mounted(t)
+				f, err := os.Create(r.Live("f"))
+				must(t, err)
+				defer f.Close()
+				data := noise(1, size)
+				_, err = f.Write(data)
+				must(t, err)
+				if how == "kill" {
+					r.Kill9(r.PID())
+				} else {
+					pid := r.PID()
+					r.Coral("unmount", "--lazy", r.Mnt)
+					r.WaitGone(pid)
+				}
+				_, err = f.WriteString("written after")
+				must(t, err)
+				r.Mount() // ingests it, while it is still open
+				r.Coral("sync")
+				_, err = f.WriteString(", and after that")
+				must(t, err)
+				_ = f.Close() // ENOTCONN: nobody is there to acknowledge it
+				want := append(data, "written after, and after that"...)
+				r.Want(r.Live("f"), want)
+				r.Unmount()
+				r.Mount()
+				r.Want(r.Live("f"), want)
+				id := r.Snapshot("all of it")
+				r.Want(r.Commit(id, "f"), want)
+			})
+		}
+	}
+}

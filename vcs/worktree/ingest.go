@@ -256,10 +256,13 @@ func (t *Tree) dropTiny(jobs []*job) {
 	t.emptyTrash()
 }
 
-// dropCopy moves a file from B to A if nobody has it open, and returns the bytes that frees. t.mu is held.
+// dropCopy moves a file from B to A if nobody has it open, not even a process that a former daemon left with it, and returns the bytes that frees. t.mu is held.
 func (t *Tree) dropCopy(n *node) int64 {
 	x := n.x
 	if x == nil || x.dirty || x.spool == 0 || n.nlink == 0 || n.busy() || x.seq > t.j.synced.Load() {
+		return 0
+	}
+	if t.set.spool.openForWriting(x.spool) {
 		return 0
 	}
 	freed := x.blocks * 512

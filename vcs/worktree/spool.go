@@ -113,6 +113,19 @@ func (s *spool) openat(id spoolID, flags int) (*os.File, error) {
 	}
 }
 
+// openForWriting says whether anybody has the file open for writing, also a process whose daemon was killed or lazily unmounted: it keeps
+// its passthrough descriptor, and no handle of ours tells. A read lease is only granted where there is no writer (fcntl(2), F_SETLEASE). Where leases are not
+// to be had (some network file systems) the answer is no.
+func (s *spool) openForWriting(id spoolID) bool {
+	f, err := s.open(id, false)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // and with it the lease
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	return err == unix.EAGAIN
+}
+
 func (s *spool) stat(id spoolID) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(s.dirfd, id.String(), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
