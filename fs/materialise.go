@@ -57,8 +57,9 @@ func (m *Mount) materialise(ctx context.Context, n *fileNode) error {
 }
 
 // quiet is how long no READ must have come before the materialiser starts on a file: it decodes what readers decode too, and
-// beside a cold cat of 1.2 GB it made that take twice as long (2 cores, 2026-11-24).
-const quiet = 500 * time.Millisecond
+// beside a cold cat of 1.2 GB it made that take twice as long (2 cores, 2026-11-24). A file that is read again at once is in the
+// kernel's page cache; what is gained by waiting so long is that this second pass has the machine for itself too.
+const quiet = 2 * time.Second
 
 // materialiser fills the cache behind lazily served opens: one file at a time, and when readers rest.
 type materialiser struct {

@@ -97,6 +97,7 @@ func (t *Tree) register(n *node, h *Handle) {
 	t.handles++
 	if h.write {
 		x.writers++
+		t.set.writing.Add(1)
 		x.gen++
 	}
 }
@@ -349,6 +350,7 @@ func (h *Handle) Close() error {
 	t.handles--
 	if h.write {
 		x.writers--
+		t.set.writing.Add(-1)
 		if x.writers == 0 {
 			t.settle(n, f)
 		}

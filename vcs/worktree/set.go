@@ -24,6 +24,8 @@ type Set struct {
 	inos  atomic.Uint64
 	queue *queue
 
+	writing atomic.Int64 // handles open for writing
+
 	mu     sync.Mutex
 	trees  map[string]*Tree
 	broken map[string]error // branches whose journal could not be replayed
