@@ -18,6 +18,10 @@ const (
 	yieldBytes = 1 << 30
 	yieldTime  = 5 * time.Second
 	yieldTick  = 50 * time.Millisecond
+
+	// Files from this size on are ingested one at a time, in the order they were closed: Ingest itself uses all cores for one, and only when a
+	// checkpoint is stored can the next one's tensors have it for a base. Two at a time, five checkpoints took 5 % more.
+	largeFile = 8 << 20
 	retryMax   = time.Minute
 	maxErrors  = 100 // listed in QueueStatus
 )
@@ -77,6 +81,7 @@ type queue struct {
 	hurry     int // drains in progress: delays do not count
 	paused    int
 	working   int // workers and snapshots that may use the store
+	large     int // workers with a large file: 0 or 1
 	stopped   bool
 	bytes     int64
 	retryAt   time.Time
@@ -207,6 +212,9 @@ func (q *queue) next() (*job, time.Time) {
 		if q.yields(j, now) {
 			return nil, now.Add(yieldTick)
 		}
+		if q.large > 0 && j.size >= largeFile {
+			return nil, now.Add(time.Hour) // the worker that has the other one wakes us
+		}
 		q.pop()
 		j.state, j.epoch, j.again, j.err = jobWorking, q.epoch, 0, nil
 		return j, now
@@ -294,10 +302,16 @@ func (q *queue) worker() {
 // work runs one job. q.mu is held, and released meanwhile.
 func (q *queue) work(j *job) {
 	q.working++
+	large := 0
+	if j.size >= largeFile {
+		large = 1
+	}
+	q.large += large
 	q.mu.Unlock()
 	q.ingest(j)
 	q.mu.Lock()
 	q.working--
+	q.large -= large
 	q.cond.Broadcast()
 	if q.batchSize >= batchBytes || len(q.batch) > 0 && time.Since(q.batchFrom) >= batchAge {
 		q.commitBatch()
