@@ -22,8 +22,8 @@ const (
 	// Files from this size on are ingested one at a time, in the order they were closed: Ingest itself uses all cores for one, and only when a
 	// checkpoint is stored can the next one's tensors have it for a base. Two at a time, five checkpoints took 5 % more.
 	largeFile = 8 << 20
-	retryMax   = time.Minute
-	maxErrors  = 100 // listed in QueueStatus
+	retryMax  = time.Minute
+	maxErrors = 100 // listed in QueueStatus
 )
 
 // jobState is where a job is.
