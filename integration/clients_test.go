@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,5 +135,47 @@ save_file({f"a.long.name.of.a.tensor.number.{i:05d}": torch.zeros(40) + i for i 
 	mounttest.Exec(t, "cp", "--preserve=all", r.Live("m.safetensors"), dst)
 	if n, err := syscall.Getxattr(dst, "user.mine", b); err != nil || string(b[:n]) != "v" {
 		t.Errorf("the user's own attribute was not copied: %q, %v", b[:max(n, 0)], err)
+	}
+}
+
+// TestEveryCommitAfterRemount: sha256sum of every file of every commit, by two processes at once, after a remount with empty caches, equals what was written.
+func TestEveryCommitAfterRemount(t *testing.T) {
+	r := mounttest.Mounted(t)
+	src := t.TempDir()
+	var ids []string
+	for i, real := range realFiles(t) {
+		b, err := os.ReadFile(real)
+		must(t, err)
+		for _, dir := range []string{src, r.Live()} {
+			must(t, os.WriteFile(filepath.Join(dir, "model"+filepath.Ext(real)), append(b, byte(i)), 0o644))
+		}
+		if i%4 == 0 {
+			id := r.Snapshot(filepath.Base(real))
+			mounttest.Exec(t, "cp", "-a", src, src+"-"+id)
+			ids = append(ids, id)
+		}
+	}
+	r.Coral("cache", "drop")
+	r.Unmount()
+	r.Mount()
+	const sums = "cd %s && find . -type f | sort | xargs sha256sum"
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for _, id := range ids {
+				want, err := exec.Command("sh", "-c", fmt.Sprintf(sums, src+"-"+id)).Output()
+				if err != nil {
+					t.Error(err)
+				}
+				got, err := exec.Command("sh", "-c", fmt.Sprintf(sums, r.Commit(id))).Output()
+				if err != nil || string(got) != string(want) {
+					t.Errorf("commit %s: %v\n%s\nwant\n%s", id, err, got, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(ids) < 3 {
+		t.Fatalf("only %d commits", len(ids))
 	}
 }
