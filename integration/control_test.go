@@ -170,9 +170,13 @@ func TestForeground(t *testing.T) {
 	r := mounttest.New(t)
 	cmd := exec.Command(mounttest.Bin, "-R", r.Dir, "mount", "--foreground", r.Mnt)
 	must(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	for !mounttest.IsMounted(r.Mnt) {
-		if cmd.ProcessState != nil {
-			t.Fatal("the foreground daemon ended")
+		select {
+		case err := <-ended:
+			t.Fatalf("the foreground daemon ended: %v", err)
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	r.Write("a", []byte("x"))
@@ -180,7 +184,7 @@ func TestForeground(t *testing.T) {
 		t.Errorf("status says pid %d, the process is %d", got, cmd.Process.Pid)
 	}
 	must(t, cmd.Process.Signal(os.Interrupt))
-	if err := cmd.Wait(); err != nil {
+	if err := <-ended; err != nil {
 		t.Fatalf("exit after SIGINT: %v", err)
 	}
 	if mounttest.IsMounted(r.Mnt) {
