@@ -5,7 +5,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 PREFIX  ?= /usr/local
 export CGO_ENABLED = 0
 
-.PHONY: build demo test unit lint race integration fuzz crash bench venv tools install clean
+.PHONY: build demo test unit lint race narrow integration fuzz crash bench venv tools install clean
 
 # The static binary: bin/coral.
 build:
@@ -16,7 +16,7 @@ demo: build
 	@py=$$(integration/python/venv.sh) && python3 integration/python/demo.py bin/coral "$$py"
 
 # Everything: checks, unit tests with -race, fuzz for a while, all of integration/ through real mounts.
-test: lint race fuzz integration
+test: lint race fuzz integration narrow
 
 # Unit tests, fast.
 unit:
@@ -43,6 +43,14 @@ fuzz:
 # Black-box tests: the built binary, real mounts, real programs.
 integration: venv tools
 	$(GO) test -v -count=1 -timeout 40m ./integration/...
+
+# A part of the integration tests with one processor, and with a daemon built with the race detector (which needs a C compiler).
+NARROW ?= TestFirstUse|TestMountAt|TestTwoMounts|TestControlFile|TestManyWritersAndReaders|TestSnapshotOfOpenFile|TestLiveSemantics
+narrow:
+	GOMAXPROCS=1 $(GO) test -count=1 -timeout 20m -run '$(NARROW)' ./integration
+	@if command -v $${CC:-gcc} >/dev/null; then CGO_ENABLED=1 $(GO) build -race -o bin/coral-race ./cmd/coral && \
+	GORACE="halt_on_error=1 log_path=$(CURDIR)/bin/race" CORAL_BIN=$(CURDIR)/bin/coral-race $(GO) test -count=1 -timeout 20m -run '$(NARROW)' ./integration && ! ls bin/race.* 2>/dev/null; \
+	else echo "NOT RUN WITH -race: no C compiler"; fi
 
 # Only the kill -9 test; KILLS=1000 for a long one.
 KILLS ?= 200

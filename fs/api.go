@@ -17,6 +17,7 @@ type Controller interface {
 // Options of New.
 type Options struct {
 	Mountpoint string
+	At         At   // one tree at the root; zero for the whole repository
 	ReadOnly   bool // branches/ and tags/ are read-only too; the control file still works
 	AllowOther bool
 	CacheSize  int64 // bytes of materialised files kept under cache/; 0 means 10 GiB

@@ -42,7 +42,8 @@ type Mount struct {
 	server       *fuse.Server
 	dev          string // the mount's device, "0:39"
 	kernel       *kernel
-	root         *rootNode
+	root         fusefs.InodeEmbedder // rootNode, or what Options.At says
+	rootIno      uint64
 	uid          uint32
 	gid          uint32
 
@@ -123,8 +124,10 @@ func prepare(ctx context.Context, repo *vcs.Repo, ctl Controller, opts Options) 
 	m.base = context.WithoutCancel(ctx)
 	m.ctx, m.cancel = context.WithCancel(m.base)
 	m.kernel = &kernel{m: m, serving: map[int32]*serving{}}
-	m.root = &rootNode{readOnly: m.readOnly()}
 	m.live.init()
+	if m.root, m.rootIno, err = m.makeRoot(); err != nil {
+		return nil, err
+	}
 	m.open.init()
 	m.history.init()
 	m.notify.init(m)
@@ -145,6 +148,11 @@ func (m *Mount) mount() error {
 		if _, err := fusermount(); err != nil {
 			return err
 		}
+		f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0) // fusermount opens it as the user, and says only that it failed
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
 	}
 	opts := m.fuseOptions()
 	m.kernel.RawFileSystem = fusefs.NewNodeFS(m.root, opts)
@@ -167,7 +175,7 @@ func (m *Mount) fuseOptions() *fusefs.Options {
 	logger := slog.NewLogLogger(m.log.Handler(), slog.LevelWarn)
 	return &fusefs.Options{
 		NullPermissions: true,
-		RootStableAttr:  &fusefs.StableAttr{Ino: rootIno},
+		RootStableAttr:  &fusefs.StableAttr{Ino: m.rootIno},
 		ServerCallbacks: m.kernel,
 		Logger:          logger,
 		MountOptions: fuse.MountOptions{
@@ -252,6 +260,22 @@ func (m *Mount) CacheStats() (files int, bytes int64) {
 		return 0, 0
 	}
 	return m.cache.Stats()
+}
+
+// SetCacheSize changes the disk space of materialised files, for all mounts of the process; 0 means the default.
+func (m *Mount) SetCacheSize(bytes int64) error {
+	if m.cache == nil {
+		return nil
+	}
+	return m.cache.SetQuota(bytes)
+}
+
+// CacheSize returns the disk space that materialised files may take, 0 if there is no cache.
+func (m *Mount) CacheSize() int64 {
+	if m.cache == nil {
+		return 0
+	}
+	return m.cache.Quota()
 }
 
 // DropCache empties the materialised-file cache and returns the bytes freed. Files that are open keep being served.

@@ -107,10 +107,7 @@ func (n *notifier) run() {
 			n.dirty = map[string]bool{}
 			n.dirtyMu.Unlock()
 			for branch := range dirty {
-				dir, name := n.find(branchesName + "/" + branch)
-				if dir != nil {
-					n.sendTree(dir.GetChild(name))
-				}
+				n.sendTree(n.liveRoot(branch))
 			}
 		case <-n.refs:
 			now := n.m.refState()
@@ -202,8 +199,26 @@ func differing(a, b map[string]oid.ID) []string {
 	return out
 }
 
+// liveRoot returns the root of a branch's live tree, nil if the kernel does not know it.
+func (n *notifier) liveRoot(branch string) *fusefs.Inode {
+	if !n.m.opts.At.IsZero() {
+		if n.m.opts.At.Branch == branch {
+			return n.m.root.EmbeddedInode()
+		}
+		return nil
+	}
+	dir, name := n.find(branchesName + "/" + branch)
+	if dir == nil {
+		return nil
+	}
+	return dir.GetChild(name)
+}
+
 // send invalidates the kernel's entries for paths, where it knows the directory.
 func (n *notifier) send(paths []string) {
+	if !n.m.opts.At.IsZero() {
+		return // the root follows no ref
+	}
 	for _, p := range paths {
 		dir, name := n.find(p)
 		if dir == nil {

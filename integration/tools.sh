@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the outside programs that tests and benchmarks drive (rsync; with "bench" also restic and zstd) into .cache/tools,
+# Brings the outside programs that tests and benchmarks drive (rsync, fusermount3; with "bench" also restic and zstd) into .cache/tools,
 # from Debian's packages and without installing anything on the system. What the system has is left alone.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -29,6 +29,7 @@ bring() {
 }
 
 bring rsync rsync libpopt0
+bring fusermount3 fuse3
 if [ "${1:-}" = bench ]; then
 	bring restic restic
 	bring zstd zstd

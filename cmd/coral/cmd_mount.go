@@ -14,6 +14,7 @@ import (
 	"coral/internal/control"
 	"coral/internal/daemon"
 	"coral/internal/errs"
+	"coral/internal/oid"
 	"coral/internal/service"
 )
 
@@ -23,15 +24,19 @@ type mountOptions struct {
 	readOnly   bool
 	allowOther bool
 	cacheSize  service.Size
+	memory     service.Size
+	at         string
 	ready      bool // this process was started by `coral mount` and answers it
 }
 
 func (o *mountOptions) addFlags(f *pflag.FlagSet) {
-	o.cacheSize = 10 << 30
+	o.cacheSize, o.memory = 10<<30, 256<<20
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay, and log to stderr too")
 	f.BoolVar(&o.readOnly, "ro", false, "branches are read-only too")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users in (they then need permission bits as anywhere)")
 	f.Var(&o.cacheSize, "cache-size", "disk `space` for files of commits that were read")
+	f.StringVar(&o.at, "at", "", "show only this branch (live) or `revision` (read-only), at the root of the mount")
+	f.Var(&o.memory, "memory", "what the daemon's heap keeps to, decoded blocks included; it counts for the mount that starts the daemon")
 	f.BoolVar(&o.ready, "ready", false, "")
 	_ = f.MarkHidden("ready")
 }
@@ -48,7 +53,8 @@ mount is live and leaves a daemon behind; --foreground stays. One daemon serves 
 SIGTERM and 'coral unmount' end the daemon in order: what was closed is ingested first, and if that takes long, kept for the
 next start. A second signal ends it at once.`,
 		Example: `  coral mount /mnt/models
-  coral -R /data/models mount /mnt/models --ro --cache-size 50G`,
+  coral -R /data/models mount /mnt/models --ro --cache-size 50G
+  coral mount /mnt/v1.2 --at v1.2        # one tag, as a plain directory`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runMount(cmd.Context(), a, o, args) },
 	}
 	o.addFlags(cmd.Flags())
@@ -67,7 +73,7 @@ func runMount(ctx context.Context, a *app, o *mountOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	req := daemon.MountRequest{Mountpoint: point, ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize)}
+	req := daemon.MountRequest{Mountpoint: point, ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize), At: o.at, Memory: int64(o.memory)}
 	if o.foreground {
 		return serve(ctx, a, o, dir, req)
 	}
@@ -86,6 +92,12 @@ func daemonArgs(dir string, req daemon.MountRequest) []string {
 	}
 	if req.AllowOther {
 		args = append(args, "--allow-other")
+	}
+	if req.At != "" {
+		args = append(args, "--at="+req.At)
+	}
+	if req.Memory != 0 {
+		args = append(args, "--memory="+strconv.FormatInt(req.Memory, 10))
 	}
 	return append(args, "--", req.Mountpoint)
 }
@@ -125,6 +137,13 @@ func (a *app) printMount(res daemon.MountResult) error {
 		mode := ""
 		if res.ReadOnly {
 			mode = ", read-only"
+		}
+		if res.At != "" {
+			at := res.At
+			if id, err := oid.Parse(at); err == nil {
+				at = short(id)
+			}
+			mode += ", only " + safe(at)
 		}
 		p.line("%s is mounted at %s (daemon %d%s)", safe(res.Repo), safe(res.Mountpoint), res.PID, mode)
 	})

@@ -49,14 +49,20 @@ func newCacheCmd(a *app) *cobra.Command {
 		Use:   "cache [status | drop]",
 		Short: "Show or drop caches and ingested spool files",
 		Long: `Show, or with drop delete, what can be made again from the store: materialised files of commits, spool copies of files that are
-ingested, and decoded blocks in memory. Files that are open are left alone.`,
+ingested, and decoded blocks in memory. Files that are open are left alone. --size changes how much disk the materialised files may take
+while this daemon runs; 'coral mount --cache-size' sets it for good.`,
 		Example: `  coral cache
-  coral cache drop`,
+  coral cache drop
+  coral cache --size 2G`,
 	}, func(p *printer, _ service.Request, r service.CacheResult) error {
 		if r.Dropped {
 			p.line("freed %s", size(r.FreedBytes))
 		}
-		p.line("cache: %s, %s", count(int64(r.Files), "file"), size(r.Bytes))
+		limit := ""
+		if r.Limit > 0 {
+			limit = ", at most " + size(r.Limit)
+		}
+		p.line("cache: %s, %s%s", count(int64(r.Files), "file"), size(r.Bytes), limit)
 		p.line("spool: %s, %s, %s of it copies of what is stored", count(int64(r.Spool.Files), "file"), size(r.Spool.Bytes), size(r.Spool.CleanBytes))
 		return nil
 	})

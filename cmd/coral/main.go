@@ -18,7 +18,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process as signals do
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
-	code := a.execute(ctx, os.Args[1:])
+	args, helper, err := helperArgs(os.Args)
+	if !helper {
+		args = os.Args[1:]
+	}
+	var code int
+	if err != nil {
+		code = a.fail(err)
+	} else {
+		code = a.execute(ctx, args)
+	}
 	stop()
 	os.Exit(code)
 }

@@ -169,7 +169,7 @@ func (c Caller) here(ctx context.Context, v *service.Verb, req service.Request, 
 	if !own.readOnly {
 		removeStale(c.Dir)
 	}
-	SetLimits()
+	SetLimits(0)
 	svc, err := service.Open(ctx, c.Dir, service.Options{ReadOnly: own.readOnly, Logger: c.Logger})
 	if err != nil {
 		return err

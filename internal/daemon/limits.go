@@ -11,15 +11,27 @@ import (
 // for what the collector does not count (page tables of bbolt's map, stacks) and for what it has not collected yet.
 const (
 	memoryLimit = 256 << 20
+	minMemory   = 160 << 20 // what encoding takes, and a little cache
 	gcPercent   = 50
 	openFiles   = 1 << 20
 )
 
-// SetLimits makes the process fit for the work: a soft bound of memory (unless $GOMEMLIMIT or $GOGC say otherwise) and as
+// blockCache is how much of memory (0: the default) decoded blocks get: 64 MiB by default, and half of what is given beyond.
+func blockCache(memory int64) int64 {
+	if memory == 0 {
+		return 0
+	}
+	return max(16<<20, 64<<20+(memory-memoryLimit)/2)
+}
+
+// SetLimits makes the process fit for the work: a soft bound of memory (0: the default; $GOMEMLIMIT and $GOGC count more) and as
 // many open files as the system allows, since each file open in a mount is one here.
-func SetLimits() {
+func SetLimits(memory int64) {
+	if memory == 0 {
+		memory = memoryLimit
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
+		debug.SetMemoryLimit(memory)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

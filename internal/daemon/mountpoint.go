@@ -37,36 +37,39 @@ func ResolveMountpoint(path string) (string, error) {
 }
 
 // prepareMountpoint checks that point, a real path, can be mounted on, makes it if it is missing, and takes it over from a
-// daemon that was killed. own are the mounts of this process: what is in them is refused by name, before anything is touched.
-func prepareMountpoint(point, dir string, own []service.MountInfo, logger *slog.Logger) error {
+// daemon that was killed. own are the mounts of this process: what is in them is refused by name, before anything is touched. made says that the
+// directory was not there before.
+func prepareMountpoint(point, dir string, own []service.MountInfo, logger *slog.Logger) (made bool, err error) {
 	if within(point, dir) {
-		return fmt.Errorf("mountpoint %s: inside the repository's own files: %w", point, errs.Invalid)
+		return false, fmt.Errorf("mountpoint %s: inside the repository's own files: %w", point, errs.Invalid)
 	}
 	for _, m := range own {
 		if m.Mountpoint == point {
-			return fmt.Errorf("mountpoint %s: process %d has this repository mounted there already: %w", point, os.Getpid(), errs.Busy)
+			return false, fmt.Errorf("mountpoint %s: process %d has this repository mounted there already: %w", point, os.Getpid(), errs.Busy)
 		}
 		if within(point, m.Mountpoint) {
-			return fmt.Errorf("mountpoint %s: inside the mount at %s: %w", point, m.Mountpoint, errs.Invalid)
+			return false, fmt.Errorf("mountpoint %s: inside the mount at %s: %w", point, m.Mountpoint, errs.Invalid)
 		}
 	}
 	if err := takeOver(point, logger); err != nil {
-		return err
+		return false, err
 	}
+	_, err = os.Lstat(point)
+	made = errors.Is(err, os.ErrNotExist)
 	if err := os.MkdirAll(point, 0o755); err != nil {
-		return fmt.Errorf("mountpoint: %w", err)
+		return false, fmt.Errorf("mountpoint: %w", err)
 	}
 	f, err := os.Open(point)
 	if err != nil {
-		return fmt.Errorf("mountpoint: %w", err)
+		return false, fmt.Errorf("mountpoint: %w", err)
 	}
 	defer f.Close()
 	if _, err := f.Readdirnames(1); err == nil {
-		return fmt.Errorf("mountpoint %s: %w", point, errs.NotEmpty)
+		return false, fmt.Errorf("mountpoint %s: %w", point, errs.NotEmpty)
 	} else if !errors.Is(err, io.EOF) {
-		return fmt.Errorf("mountpoint: %w", err)
+		return false, fmt.Errorf("mountpoint: %w", err)
 	}
-	return nil
+	return made, nil
 }
 
 // takeOver lazily unmounts dead mounts of ours at point. Anything else that is mounted there is refused.

@@ -19,6 +19,8 @@ type MountRequest struct {
 	ReadOnly   bool   `json:"read_only,omitempty"`
 	AllowOther bool   `json:"allow_other,omitempty"`
 	CacheSize  int64  `json:"cache_size,omitempty"` // bytes; 0 is the default
+	At         string `json:"at,omitempty"`         // a branch or revision to show alone
+	Memory     int64  `json:"memory,omitempty"`     // bytes; 0 is the default. It counts in the request that starts the daemon
 }
 
 // MountResult is a live mount. JSON names are a promise.
@@ -46,6 +48,9 @@ type UnmountResult struct {
 func (r *MountRequest) check() error {
 	if !filepath.IsAbs(r.Mountpoint) || filepath.Clean(r.Mountpoint) != r.Mountpoint {
 		return control.Usagef("mountpoint %q is not an absolute, clean path", r.Mountpoint)
+	}
+	if r.Memory != 0 && r.Memory < minMemory {
+		return control.Usagef("--memory of %d MiB: at least %d MiB are needed", r.Memory>>20, int64(minMemory)>>20)
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func (d *daemon) open(ctx context.Context) (info MountResult, err error) {
 	if err := d.opts.Mount.check(); err != nil {
 		return info, err
 	}
-	SetLimits()
+	SetLimits(d.opts.Mount.Memory)
 	readOnly := false
 	if d.lock, err = d.takeLock(ctx); errors.Is(err, errs.ReadOnly) && d.opts.Mount.ReadOnly {
 		readOnly = true
@@ -136,7 +136,7 @@ func (d *daemon) open(ctx context.Context) (info MountResult, err error) {
 		dropStale(d.opts.Dir, d.log)
 	}
 	if d.svc, err = service.Open(ctx, d.opts.Dir, service.Options{
-		ReadOnly: readOnly, Logger: d.log, Daemon: d.info, Lines: d.lines.Lines, MountGone: d.mountGone, Mounter: d.opts.Mounter,
+		ReadOnly: readOnly, CacheBytes: blockCache(d.opts.Mount.Memory), Logger: d.log, Daemon: d.info, Lines: d.lines.Lines, MountGone: d.mountGone, Mounter: d.opts.Mounter,
 	}); err != nil {
 		return info, err
 	}
@@ -232,13 +232,17 @@ func (d *daemon) mount(ctx context.Context, req MountRequest) (MountResult, erro
 		return MountResult{}, control.ErrEnding
 	default:
 	}
-	if err := prepareMountpoint(req.Mountpoint, d.opts.Dir, d.svc.Mounts(), d.log); err != nil {
+	made, err := prepareMountpoint(req.Mountpoint, d.opts.Dir, d.svc.Mounts(), d.log)
+	if err != nil {
 		return MountResult{}, err
 	}
 	info, err := d.svc.Mount(ctx, service.MountOptions{
-		Mountpoint: req.Mountpoint, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, CacheSize: req.CacheSize,
+		Mountpoint: req.Mountpoint, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, CacheSize: req.CacheSize, At: req.At,
 	})
 	if err != nil {
+		if made {
+			_ = os.Remove(req.Mountpoint) // leave nothing behind; only an empty directory goes
+		}
 		return MountResult{}, err
 	}
 	d.saveState()

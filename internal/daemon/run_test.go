@@ -53,6 +53,8 @@ func (m *fakeMount) Settle(context.Context)                   {}
 func (m *fakeMount) RefsChanged()                             {}
 func (m *fakeMount) Wait()                                    { <-m.gone }
 func (m *fakeMount) Passthrough() bool                        { return false }
+func (m *fakeMount) SetCacheSize(int64) error                 { return nil }
+func (m *fakeMount) CacheSize() int64                         { return 0 }
 func (m *fakeMount) DropCache(context.Context) (int64, error) { return 0, nil }
 func (m *fakeMount) Unmount(lazy bool) error {
 	m.mu.Lock()

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,8 @@ type Mounted interface {
 	Unmount(lazy bool) error
 	Wait()
 	DropCache(ctx context.Context) (int64, error)
+	SetCacheSize(bytes int64) error // 0: the default
+	CacheSize() int64
 	Passthrough() bool
 }
 
@@ -44,7 +47,8 @@ type MountOptions struct {
 	Mountpoint string // an absolute, clean path that the caller has checked
 	ReadOnly   bool
 	AllowOther bool
-	CacheSize  int64 // bytes of materialised files; 0 is the default
+	CacheSize  int64  // bytes of materialised files; 0 is the default
+	At         string // a branch or revision to show alone, at the root; "" for the whole repository
 }
 
 func mountFUSE(ctx context.Context, repo *vcs.Repo, ctl fs.Controller, opts fs.Options) (Mounted, error) {
@@ -58,6 +62,7 @@ func mountFUSE(ctx context.Context, repo *vcs.Repo, ctl fs.Controller, opts fs.O
 // MountInfo is one mount. JSON names are a promise.
 type MountInfo struct {
 	Mountpoint  string    `json:"mountpoint"`
+	At          string    `json:"at,omitempty"` // the branch, or the commit's id, that it shows alone
 	ReadOnly    bool      `json:"read_only,omitempty"`
 	AllowOther  bool      `json:"allow_other,omitempty"`
 	Passthrough bool      `json:"passthrough"`
@@ -71,7 +76,11 @@ type mount struct {
 
 // Mount mounts the repository. When it returns, the mount answers.
 func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, error) {
-	entry := &mount{info: MountInfo{Mountpoint: opts.Mountpoint, ReadOnly: opts.ReadOnly, AllowOther: opts.AllowOther, Since: time.Now().UTC().Truncate(time.Millisecond)}}
+	at, err := s.mountAt(ctx, &opts)
+	if err != nil {
+		return MountInfo{}, fmt.Errorf("mount %s: %w", opts.Mountpoint, err)
+	}
+	entry := &mount{info: MountInfo{Mountpoint: opts.Mountpoint, At: opts.At, ReadOnly: opts.ReadOnly, AllowOther: opts.AllowOther, Since: time.Now().UTC().Truncate(time.Millisecond)}}
 	s.mu.Lock()
 	if slices.ContainsFunc(s.mounts, func(m *mount) bool { return m.info.Mountpoint == opts.Mountpoint }) {
 		s.mu.Unlock()
@@ -81,7 +90,7 @@ func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, erro
 	s.mu.Unlock()
 
 	m, err := s.opts.Mounter(context.WithoutCancel(ctx), s.repo, s, fs.Options{ // the mount outlives the request
-		Mountpoint: opts.Mountpoint, ReadOnly: opts.ReadOnly || s.opts.ReadOnly, AllowOther: opts.AllowOther, CacheSize: opts.CacheSize, Logger: s.log,
+		Mountpoint: opts.Mountpoint, At: at, ReadOnly: opts.ReadOnly || s.opts.ReadOnly, AllowOther: opts.AllowOther, CacheSize: opts.CacheSize, Logger: s.log,
 	})
 	if err != nil {
 		s.forget(entry)
@@ -103,6 +112,27 @@ func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, erro
 		}
 	})
 	return info, nil
+}
+
+// mountAt resolves opts.At, and makes it what the mount says of itself: the branch, or the full id of the commit. A commit is read-only.
+func (s *Service) mountAt(ctx context.Context, opts *MountOptions) (fs.At, error) {
+	if opts.At == "" {
+		return fs.At{}, nil
+	}
+	r, err := s.repo.Refs.Branch(opts.At)
+	if err == nil {
+		opts.At = r.Name
+		return fs.At{Branch: r.Name}, nil
+	}
+	if !errors.Is(err, errs.NotFound) && !errors.Is(err, errs.Invalid) {
+		return fs.At{}, err
+	}
+	id, err := s.repo.Resolve(ctx, opts.At)
+	if err != nil {
+		return fs.At{}, err
+	}
+	opts.At, opts.ReadOnly = id.String(), true
+	return fs.At{Commit: id}, nil
 }
 
 // forget takes a mount off the list and returns how many are left.

@@ -52,12 +52,14 @@ func (f *fakeMounts) at(point string) *fakeMount {
 	return f.list[point]
 }
 
-func (m *fakeMount) Settle(context.Context) {}
-func (m *fakeMount) RefsChanged()           { m.mu.Lock(); m.refs++; m.mu.Unlock() }
-func (m *fakeMount) LiveChanged(b string)   { m.mu.Lock(); m.live = append(m.live, b); m.mu.Unlock() }
-func (m *fakeMount) SetShared(on bool)      { m.mu.Lock(); m.alone = !on; m.mu.Unlock() }
-func (m *fakeMount) Wait()                  { <-m.gone }
-func (m *fakeMount) Passthrough() bool      { return false }
+func (m *fakeMount) Settle(context.Context)   {}
+func (m *fakeMount) RefsChanged()             { m.mu.Lock(); m.refs++; m.mu.Unlock() }
+func (m *fakeMount) LiveChanged(b string)     { m.mu.Lock(); m.live = append(m.live, b); m.mu.Unlock() }
+func (m *fakeMount) SetShared(on bool)        { m.mu.Lock(); m.alone = !on; m.mu.Unlock() }
+func (m *fakeMount) Wait()                    { <-m.gone }
+func (m *fakeMount) Passthrough() bool        { return false }
+func (m *fakeMount) SetCacheSize(int64) error { return nil }
+func (m *fakeMount) CacheSize() int64         { return 0 }
 func (m *fakeMount) DropCache(context.Context) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -22,10 +22,11 @@ import (
 
 // Options of New.
 type Options struct {
-	ReadOnly bool                // the repository was opened so
-	Logger   *slog.Logger        // nil: silent
-	Daemon   func() control.Info // nil in a process that is not the daemon
-	Lines    func() []byte       // the daemon's recent log lines; nil elsewhere
+	ReadOnly   bool                // the repository was opened so
+	CacheBytes int64               // decoded blocks in memory; 0 is the default
+	Logger     *slog.Logger        // nil: silent
+	Daemon     func() control.Info // nil in a process that is not the daemon
+	Lines      func() []byte       // the daemon's recent log lines; nil elsewhere
 	// MountGone is called, on a goroutine of its own, after a mount has gone for whatever reason; left is how many there still are.
 	MountGone func(point string, left int)
 	Mounter   Mounter // nil means fs.New; tests replace it
@@ -49,7 +50,7 @@ const gateSize = 1 << 20
 
 // Open opens the repository at dir (a .coral directory), whose lock the caller holds, and returns a Service over it.
 func Open(ctx context.Context, dir string, opts Options) (*Service, error) {
-	repo, err := vcs.Open(ctx, dir, vcs.Options{ReadOnly: opts.ReadOnly, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Logger: opts.Logger})
+	repo, err := vcs.Open(ctx, dir, vcs.Options{ReadOnly: opts.ReadOnly, CacheBytes: opts.CacheBytes, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Logger: opts.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -38,10 +38,13 @@ func (s *Service) stats(ctx context.Context, _ *StatsRequest, _ Progress) (vcs.S
 // CacheRequest is `coral cache`.
 type CacheRequest struct {
 	Drop bool `json:"drop,omitempty"`
+	Size Size `json:"size,omitempty"` // the new bound of materialised files
 }
 
 // Flags implements Request.
-func (r *CacheRequest) Flags(*pflag.FlagSet) {}
+func (r *CacheRequest) Flags(f *pflag.FlagSet) {
+	f.Var(&r.Size, "size", "keep materialised files within this `space` from now on, until the daemon ends")
+}
 
 // SetArgs implements Request.
 func (r *CacheRequest) SetArgs(args []string) error {
@@ -57,7 +60,7 @@ func (r *CacheRequest) SetArgs(args []string) error {
 
 // Access implements Request.
 func (r *CacheRequest) Access() Access {
-	if r.Drop {
+	if r.Drop || r.Size != 0 {
 		return Writes
 	}
 	return Reads
@@ -67,6 +70,7 @@ func (r *CacheRequest) Access() Access {
 type CacheResult struct {
 	Files      int                 `json:"files"` // materialised files of commits
 	Bytes      int64               `json:"bytes"`
+	Limit      int64               `json:"limit,omitempty"` // of Bytes, while the repository is mounted
 	Spool      worktree.SpoolStats `json:"spool"`
 	Dropped    bool                `json:"dropped,omitempty"`
 	FreedBytes int64               `json:"freed_bytes"` // of both
@@ -80,12 +84,38 @@ func (s *Service) cache(ctx context.Context, r *CacheRequest, _ Progress) (Cache
 			return res, fmt.Errorf("cache drop: %w", err)
 		}
 	}
+	if r.Size != 0 {
+		if err := s.resizeCache(int64(r.Size)); err != nil {
+			return res, fmt.Errorf("cache --size: %w", err)
+		}
+	}
+	for _, m := range s.live() {
+		res.Limit = max(res.Limit, m.m.CacheSize())
+	}
 	var err error
 	if res.Files, res.Bytes, err = cacheSize(filepath.Join(s.repo.Dir, "cache")); err != nil {
 		return res, fmt.Errorf("cache: %w", err)
 	}
 	res.Spool = s.repo.Live.Spool()
 	return res, nil
+}
+
+// resizeCache sets the bound of the mounts' cache; without a mount, it evicts what is beyond it now.
+func (s *Service) resizeCache(size int64) error {
+	mounts := s.live()
+	for _, m := range mounts {
+		if err := m.m.SetCacheSize(size); err != nil {
+			return err
+		}
+	}
+	if len(mounts) > 0 {
+		return nil
+	}
+	c, err := cache.Open(filepath.Join(s.repo.Dir, "cache"), size)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 func (s *Service) dropCaches(ctx context.Context) (freed int64, err error) {

@@ -224,6 +224,25 @@ func (c *Files) Stats() (files int, bytes int64) {
 	return len(c.entries), c.used
 }
 
+// Quota returns the bytes that files may take.
+func (c *Files) Quota() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quota
+}
+
+// SetQuota changes what files may take, and evicts what is beyond it. A quota of 0 means DefaultQuota. It holds until Close.
+func (c *Files) SetQuota(quota int64) error {
+	if quota <= 0 {
+		quota = DefaultQuota
+	}
+	c.mu.Lock()
+	c.quota = quota
+	victims := c.evict(0)
+	c.mu.Unlock()
+	return c.unlink(victims)
+}
+
 // Drop removes every file and returns the bytes freed. Descriptors that are open keep working.
 func (c *Files) Drop() (int64, error) {
 	c.mu.Lock()
