@@ -3,6 +3,7 @@ package delta
 import (
 	"fmt"
 
+	"coral/delta/coralml"
 	"coral/delta/lit"
 	"coral/delta/ordint"
 	"coral/delta/same"
@@ -16,6 +17,7 @@ type decoderState struct {
 	lit  lit.Coder
 	solo *solo.Decoder
 	ord  *ordint.Decoder
+	cml  *coralml.Coder
 }
 
 func newDecoder() *Decoder { return new(Decoder) }
@@ -67,6 +69,11 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 			d.ord = new(ordint.Decoder)
 		}
 		return d.ord.Decode(h.ord, dst, stored, base)
+	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
+		if d.cml == nil {
+			d.cml = new(coralml.Coder)
+		}
+		return d.cml.Decode(coralCodec(c), h.dtype, dst, stored, base)
 	default:
 		return errs.Unsupported
 	}

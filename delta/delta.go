@@ -29,7 +29,7 @@ const (
 type Encoder struct{ encoderState }
 
 // NewEncoder returns an Encoder.
-func NewEncoder() *Encoder { return newEncoder() }
+func NewEncoder(opts ...Option) *Encoder { return newEncoder(opts) }
 
 // Result says what Encode chose.
 type Result struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"coral/delta/coralml"
 	"coral/delta/format/dtype"
 	"coral/delta/lit"
 	"coral/delta/ordint"
@@ -20,6 +21,8 @@ type encoderState struct {
 	solo     *solo.Model
 	ord      *ordint.Model
 	lit      lit.Coder
+	coral    *coralml.Coder
+	strategy Strategy
 	ordTable []byte
 	tmp      []byte // a sample compressed
 	piece    []byte // a sample
@@ -38,7 +41,13 @@ const (
 	minGain   = 128       // zstd must save this part of a block
 )
 
-func newEncoder() *Encoder { return new(Encoder) }
+func newEncoder(opts []Option) *Encoder {
+	e := new(Encoder)
+	for _, o := range opts {
+		o(e)
+	}
+	return e
+}
 
 func (e *encoderState) encode(dst, raw, base []byte, dt dtype.Kind) ([]byte, Result, error) {
 	if len(raw) > MaxBlob {
@@ -87,7 +96,7 @@ func (e *encoderState) write(dst []byte) []byte {
 		at := len(dst)
 		b := p.blockRaw(i)
 		dst = e.writeBlock(dst, i)
-		if p.codec[i] != codecSame && len(dst)-at >= len(b) {
+		if n := len(dst) - at; n > len(b) || n == len(b) && p.codec[i] != codecSame && p.codec[i] != codecFloat32Raw {
 			dst, p.codec[i] = append(dst[:at], b...), codecRaw
 		}
 		if e.damage != nil {
@@ -142,6 +151,10 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		}
 	case codecOrdint:
 		if out, ok := e.ord.Encode(dst, b, p.blockBase(i)); ok {
+			return out
+		}
+	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
+		if out, ok := e.coral.Encode(coralCodec(p.codec[i]), p.dtype, dst, b, p.blockBase(i)); ok {
 			return out
 		}
 	}

@@ -21,31 +21,40 @@ var golden = []struct {
 	shape, relation string
 	length          int
 	codec           string
+	strategy        Strategy
 }{
-	{"zero", dtype.F32, "zeros", "none", 300, "zero"},
-	{"constant", dtype.F32, "constant", "none", 301, "constant"},
-	{"zstd", dtype.Bytes, "text", "none", 1500, "zstd"},
-	{"split-bf16", dtype.BF16, "gauss", "none", 1501, "split"},
-	{"split-f16", dtype.F16, "gauss", "none", 1501, "split"},
-	{"split-f32", dtype.F32, "gauss", "none", 1503, "split"},
-	{"split-f32-upcast", dtype.F32, "upcast", "none", 1500, "split"},
-	{"split-f64", dtype.F64, "gauss", "none", 2999, "split"},
-	{"split-f64-upcast", dtype.F64, "upcast", "none", 3000, "split"},
-	{"split-i16", dtype.I16, "gauss", "none", 1501, "split"},
-	{"same", dtype.F32, "gauss", "same", 1500, "same"},
-	{"ordint-bf16", dtype.BF16, "gauss", "near", 3001, "ordint"},
-	{"ordint-bf16-masked", dtype.BF16, "gauss", "rows", 3001, "ordint"},
-	{"ordint-f16", dtype.F16, "gauss", "near", 3000, "ordint"},
-	{"ordint-f32", dtype.F32, "gauss", "near", 3002, "ordint"},
-	{"ordint-f32-upcast", dtype.F32, "upcast", "upcast", 3000, "ordint"},
-	{"ordint-f32-blocks", dtype.F32, "halfzero", "sparse", 66000, "ordint"},
+	{"zero", dtype.F32, "zeros", "none", 300, "zero", Auto},
+	{"constant", dtype.F32, "constant", "none", 301, "constant", Auto},
+	{"zstd", dtype.Bytes, "text", "none", 1500, "zstd", Auto},
+	{"split-bf16", dtype.BF16, "gauss", "none", 1501, "split", Auto},
+	{"split-f16", dtype.F16, "gauss", "none", 1501, "split", Auto},
+	{"split-f32", dtype.F32, "gauss", "none", 1503, "split", Auto},
+	{"split-f32-upcast", dtype.F32, "upcast", "none", 1500, "split", Auto},
+	{"split-f64", dtype.F64, "gauss", "none", 2999, "split", Auto},
+	{"split-f64-upcast", dtype.F64, "upcast", "none", 3000, "split", Auto},
+	{"split-i16", dtype.I16, "gauss", "none", 1501, "split", Auto},
+	{"same", dtype.F32, "gauss", "same", 1500, "same", Auto},
+	{"ordint-bf16", dtype.BF16, "gauss", "near", 3001, "ordint", Auto},
+	{"ordint-bf16-masked", dtype.BF16, "gauss", "rows", 3001, "ordint", Auto},
+	{"ordint-f16", dtype.F16, "gauss", "near", 3000, "ordint", Auto},
+	{"ordint-f32", dtype.F32, "gauss", "near", 3002, "ordint", Auto},
+	{"ordint-f32-upcast", dtype.F32, "upcast", "upcast", 3000, "ordint", Auto},
+	{"ordint-f32-blocks", dtype.F32, "halfzero", "sparse", 66000, "ordint", Auto},
+	{"coralml-float32-raw", dtype.F32, "upcast", "second block", 69001, "float32_raw", Float32Raw},
+	{"coralml-compressed-f32", dtype.F32, "gauss", "sparse", 3002, "compressed", Compressed},
+	{"coralml-compressed-f16", dtype.F16, "gauss", "sparse", 3001, "compressed", Compressed},
+	{"coralml-xor-float32", dtype.F32, "gauss", "near", 3003, "xor_float32", XorFloat32},
+	{"coralml-xor-bfloat16", dtype.BF16, "gauss", "near", 3001, "xor_bfloat16", XorBFloat16},
+	{"coralml-xor-bfloat16-f64", dtype.F64, "gauss", "near", 3003, "xor_bfloat16", XorBFloat16},
+	{"coralml-fields", dtype.F32, "gauss", "none", 3001, "exponent_mantissa", ExponentMantissa},
+	{"coralml-fields-base", dtype.BF16, "gauss", "near", 3001, "exponent_mantissa-base", ExponentMantissa},
 }
 
 func TestGolden(t *testing.T) {
 	for _, g := range golden {
 		path := filepath.Join("testdata", "v1", g.name)
 		if *update {
-			writeGolden(t, path, g.dt, g.shape, g.relation, g.length)
+			writeGolden(t, path, g.strategy, g.dt, g.shape, g.relation, g.length)
 		}
 		raw, payload := readFile(t, path+".raw"), readFile(t, path+".payload")
 		base, _ := os.ReadFile(path + ".base")
@@ -55,26 +64,34 @@ func TestGolden(t *testing.T) {
 			continue
 		}
 		h, err := ParseHeader(payload[:le.Uint32(payload[12:])], int64(len(payload)))
-		if err != nil || h.Codec(0) != g.codec {
-			t.Errorf("%s: first block is %s, want %s", g.name, h.Codec(0), g.codec)
+		if err != nil {
+			t.Errorf("%s: %v", g.name, err)
+			continue
+		}
+		if first, last := h.Codec(0), h.Codec(h.Blocks()-1); first != g.codec && last != g.codec {
+			t.Errorf("%s: first block is %s, last is %s, want %s", g.name, first, last, g.codec)
 		}
 	}
 }
 
-func writeGolden(t *testing.T, path string, dt dtype.Kind, shape, relation string, n int) {
+func writeGolden(t *testing.T, path string, s Strategy, dt dtype.Kind, shape, relation string, n int) {
 	t.Helper()
 	if _, err := os.Stat(path + ".payload"); err == nil {
 		return
 	}
 	raw := codectest.Blob(shape, dt, n, 1)
 	base := codectest.Base(relation, raw, dt, 2)
-	if relation == "upcast" {
+	if relation == "upcast" || relation == "second block" {
 		base = bytes.Clone(raw)
-		for i := 2; i < len(base); i += 12 {
+		first := 2
+		if relation == "second block" {
+			first += 1 << typedBlockLog
+		}
+		for i := first; i < len(base); i += 12 {
 			base[i] ^= 1
 		}
 	}
-	payload, res, err := NewEncoder().Encode(nil, raw, base, dt)
+	payload, res, err := NewEncoder(WithStrategy(s)).Encode(nil, raw, base, dt)
 	if err != nil || res.Codec != FrameBlocks {
 		t.Fatalf("%s: codec %d, %v", path, res.Codec, err)
 	}

@@ -133,6 +133,10 @@ func (h *headerState) check(i int, e entry) error {
 		ok = int(e.stored) <= raw && h.shape.Width > 0
 	case codecOrdint:
 		ok = int(e.stored) <= raw && h.ord != nil
+	case codecFloat32Raw:
+		ok = int(e.stored) == raw && coralCodec(e.codec).Codes(h.dtype)
+	case codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
+		ok = int(e.stored) <= raw && coralCodec(e.codec).Codes(h.dtype)
 	default:
 		return fmt.Errorf("block %d: %v: %w", i, e.codec, errs.Unsupported)
 	}

@@ -52,7 +52,7 @@ func TestHeaderErrors(t *testing.T) {
 		{"header 4 GiB", errs.Corrupt, func(p []byte) []byte { le.PutUint32(p[12:], 1<<32-1); return p }},
 		{"header too short", errs.Corrupt, func(p []byte) []byte { le.PutUint32(p[12:], 20); return p }},
 		{"header one more", errs.Corrupt, func(p []byte) []byte { le.PutUint32(p[12:], uint32(size+1)); return p }},
-		{"codec", errs.Unsupported, func(p []byte) []byte { p[16] = codecs; return p }},
+		{"codec", errs.Unsupported, func(p []byte) []byte { p[16] = 250; return p }},
 		{"stored length", errs.Corrupt, func(p []byte) []byte { p[17]++; return p }},
 		{"same with bytes", errs.Corrupt, func(p []byte) []byte { p[16] = byte(codecSame); return p }},
 		{"raw of another length", errs.Corrupt, func(p []byte) []byte { p[16] = byte(codecRaw); return p }},

@@ -56,6 +56,9 @@ func (e *encoderState) plan(raw, base []byte, dt dtype.Kind) {
 			open++
 		}
 	}
+	if open > 0 && e.strategy != Auto {
+		open, base = e.planNamed(open), nil
+	}
 	if open == 0 {
 		return
 	}

@@ -21,20 +21,36 @@ const (
 	codecSame   codecID = 5 // nothing: the base's bytes
 	codecOrdint codecID = 6 // difference of ordered integers to the base: package ordint
 
-	codecs = 7 // ids below are known
+	// coral-ml's strategies: package coralml.
+	codecFloat32Raw  codecID = 16 // difference of floats
+	codecCompressed  codecID = 17 // the same, compressed
+	codecXorFloat32  codecID = 18 // XOR with the base, exponents apart
+	codecXorBFloat16 codecID = 19 // the same, lower halves apart too
+	codecFields      codecID = 20 // exponents, signs and mantissas apart
+	codecFieldsBase  codecID = 21 // the same as differences to the base
 )
 
-var codecNames = [codecs]string{"raw", "zero", "constant", "zstd", "split", "same", "ordint"}
+var codecNames = [256]string{
+	codecRaw: "raw", codecZero: "zero", codecConst: "constant", codecZstd: "zstd", codecSplit: "split", codecSame: "same", codecOrdint: "ordint",
+	codecFloat32Raw: "float32_raw", codecCompressed: "compressed", codecXorFloat32: "xor_float32", codecXorBFloat16: "xor_bfloat16",
+	codecFields: "exponent_mantissa", codecFieldsBase: "exponent_mantissa-base",
+}
 
 func (c codecID) String() string {
-	if c < codecs {
+	if codecNames[c] != "" {
 		return codecNames[c]
 	}
 	return fmt.Sprintf("codec %d", uint8(c))
 }
 
 // needsBase reports whether the decoder must be given the base.
-func (c codecID) needsBase() bool { return c == codecSame || c == codecOrdint }
+func (c codecID) needsBase() bool {
+	switch c {
+	case codecSame, codecOrdint, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase:
+		return true
+	}
+	return false
+}
 
 // tableKind says what a table of the header is for. Permanent as the codec ids are.
 type tableKind uint8

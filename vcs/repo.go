@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"coral/delta"
 	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/objstore/local"
@@ -22,6 +23,7 @@ import (
 type Options struct {
 	ReadOnly   bool // nothing on disk is changed
 	CacheBytes int64
+	Strategy   delta.Strategy // how files are coded: see content.Options
 	UID, GID   uint32
 	Logger     *slog.Logger
 }
@@ -72,7 +74,7 @@ func (r *Repo) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.Objects = object.NewStore(r.Packs, 0)
-	r.Content = content.New(r.Packs, r.Objects, content.Options{CacheBytes: r.opts.CacheBytes, Logger: r.log})
+	r.Content = content.New(r.Packs, r.Objects, content.Options{CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, Logger: r.log})
 	live := worktree.Options{ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, Logger: r.log}
 	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {
 		return err

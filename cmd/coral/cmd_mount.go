@@ -26,6 +26,7 @@ type mountOptions struct {
 	cacheSize  service.Size
 	memory     service.Size
 	at         string
+	codec      service.Codec
 	ready      bool // this process was started by `coral mount` and answers it
 }
 
@@ -37,6 +38,7 @@ func (o *mountOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.cacheSize, "cache-size", "disk `space` for files of commits that were read")
 	f.StringVar(&o.at, "at", "", "show only this branch (live) or `revision` (read-only), at the root of the mount")
 	f.Var(&o.memory, "memory", "what the daemon's heap keeps to, decoded blocks included; it counts for the mount that starts the daemon")
+	f.Var(&o.codec, "codec", "code tensors by this `name` instead of by what is smallest: see docs/cli.md")
 	f.BoolVar(&o.ready, "ready", false, "")
 	_ = f.MarkHidden("ready")
 }
@@ -73,7 +75,7 @@ func runMount(ctx context.Context, a *app, o *mountOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	req := daemon.MountRequest{Mountpoint: point, ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize), At: o.at, Memory: int64(o.memory)}
+	req := daemon.MountRequest{Mountpoint: point, ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize), At: o.at, Memory: int64(o.memory), Codec: o.codec}
 	if o.foreground {
 		return serve(ctx, a, o, dir, req)
 	}
@@ -98,6 +100,9 @@ func daemonArgs(dir string, req daemon.MountRequest) []string {
 	}
 	if req.Memory != 0 {
 		args = append(args, "--memory="+strconv.FormatInt(req.Memory, 10))
+	}
+	if req.Codec != "" {
+		args = append(args, "--codec="+string(req.Codec))
 	}
 	return append(args, "--", req.Mountpoint)
 }

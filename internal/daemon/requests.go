@@ -21,6 +21,9 @@ type MountRequest struct {
 	CacheSize  int64  `json:"cache_size,omitempty"` // bytes; 0 is the default
 	At         string `json:"at,omitempty"`         // a branch or revision to show alone
 	Memory     int64  `json:"memory,omitempty"`     // bytes; 0 is the default. It counts in the request that starts the daemon
+
+	// Codec is how tensors are coded from now on, by name; "" changes nothing. It is the daemon's: the last mount that names one counts.
+	Codec service.Codec `json:"codec,omitempty"`
 }
 
 // MountResult is a live mount. JSON names are a promise.
@@ -52,5 +55,5 @@ func (r *MountRequest) check() error {
 	if r.Memory != 0 && r.Memory < minMemory {
 		return control.Usagef("--memory of %d MiB: at least %d MiB are needed", r.Memory>>20, int64(minMemory)>>20)
 	}
-	return nil
+	return r.Codec.Check()
 }

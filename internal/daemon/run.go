@@ -236,6 +236,11 @@ func (d *daemon) mount(ctx context.Context, req MountRequest) (MountResult, erro
 	if err != nil {
 		return MountResult{}, err
 	}
+	if req.Codec != "" {
+		if err := d.svc.SetCodec(ctx, req.Codec); err != nil {
+			return MountResult{}, err
+		}
+	}
 	info, err := d.svc.Mount(ctx, service.MountOptions{
 		Mountpoint: req.Mountpoint, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, CacheSize: req.CacheSize, At: req.At,
 	})

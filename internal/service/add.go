@@ -18,12 +18,14 @@ type AddRequest struct {
 	Files  []control.Text `json:"files"`
 	To     control.Text   `json:"to,omitempty"`
 	Branch string         `json:"branch,omitempty"`
+	Codec  Codec          `json:"codec,omitempty"`
 }
 
 // Flags implements Request.
 func (r *AddRequest) Flags(f *pflag.FlagSet) {
 	f.StringVar((*string)(&r.To), "to", "", "put them into this `dir` of the branch (default its top)")
 	f.StringVarP(&r.Branch, "branch", "b", "", "into the live tree of this `branch` (default the current one)")
+	f.Var(&r.Codec, "codec", "code tensors by this `name` instead of by what is smallest; it waits until they are stored")
 }
 
 // SetArgs implements Request.
@@ -69,6 +71,13 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 	if err != nil {
 		return AddResult{}, err
 	}
+	if r.Codec != "" {
+		release, err := s.useCodec(ctx, r.Codec)
+		if err != nil {
+			return AddResult{}, err
+		}
+		defer release()
+	}
 	defer s.liveChanged(branch)
 	res := AddResult{Branch: branch, Paths: []control.Text{}}
 	from := map[string]string{}
@@ -96,6 +105,11 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 			return res, err
 		}
 		res.Paths = append(res.Paths, control.Text(dst))
+	}
+	if r.Codec != "" { // ingested after, they would be coded as others are
+		if err := s.Drain(ctx, p); err != nil {
+			return res, fmt.Errorf("add: %w", err)
+		}
 	}
 	return res, nil
 }

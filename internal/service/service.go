@@ -39,6 +39,8 @@ type Service struct {
 	log  *slog.Logger
 	gate *semaphore.Weighted
 
+	codecs *semaphore.Weighted // of 1: held by the command that has changed the codec for a while
+
 	mu      sync.Mutex
 	mounts  []*mount
 	stopped bool
@@ -65,7 +67,7 @@ func New(repo *vcs.Repo, opts Options) *Service {
 	if opts.Mounter == nil {
 		opts.Mounter = mountFUSE
 	}
-	s := &Service{repo: repo, opts: opts, log: opts.Logger, gate: semaphore.NewWeighted(gateSize)}
+	s := &Service{repo: repo, opts: opts, log: opts.Logger, gate: semaphore.NewWeighted(gateSize), codecs: semaphore.NewWeighted(1)}
 	repo.OnRefsChanged(s.refsChanged)
 	return s
 }

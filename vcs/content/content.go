@@ -27,8 +27,9 @@ type Backend interface {
 
 // Options of New.
 type Options struct {
-	CacheBytes int64 // decoded blocks kept in memory; 0 means 64 MiB
-	Workers    int   // parallel encoders and decoders; 0 means GOMAXPROCS
+	CacheBytes int64          // decoded blocks kept in memory; 0 means 64 MiB
+	Workers    int            // parallel encoders and decoders; 0 means GOMAXPROCS
+	Strategy   delta.Strategy // how blobs are coded; see SetStrategy
 	Logger     *slog.Logger
 }
 
@@ -56,6 +57,8 @@ type Store struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // read-ahead workers
 	count   counters
+
+	strategy atomic.Uint32 // delta.Strategy
 }
 
 // Memory bounds, for the daemon's 400 MiB. With w = min(workers, 4): w+1 extents read and waiting, w pairs of
@@ -83,6 +86,7 @@ func New(b Backend, objects *object.Store, opts Options) *Store {
 	for range s.workers {
 		s.slots <- &slot{}
 	}
+	s.strategy.Store(uint32(opts.Strategy))
 	s.metas = newMetaCache()
 	s.blocks = newBlockCache(cacheBytes)
 	s.scratch.New = func() any { return &scratch{dec: delta.NewDecoder()} }
@@ -106,6 +110,11 @@ func (s *Store) Close() error {
 	s.wg.Wait()
 	s.DropCache()
 	return nil
+}
+
+// SetStrategy changes how the files are coded whose Ingest begins from now on, and returns how they were before. What is stored stays as it is.
+func (s *Store) SetStrategy(to delta.Strategy) (was delta.Strategy) {
+	return delta.Strategy(s.strategy.Swap(uint32(to)))
 }
 
 // DropCache empties the decoded-block cache and forgets the headers of blobs.

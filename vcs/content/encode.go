@@ -125,6 +125,7 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 // putBlob encodes raw, against the bytes of base unless they are nil, into out's memory, and appends it to the packs.
 func (in *ingest) putBlob(ctx context.Context, enc *delta.Encoder, id oid.ID, raw []byte, dt dtype.Kind, baseRaw []byte, base objstore.Info, out []byte) error {
 	s := in.s
+	enc.SetStrategy(in.strategy)
 	payload, res, err := enc.Encode(out[:0], raw, baseRaw, dt)
 	if err != nil {
 		return fmt.Errorf("encode blob %s: %w", id, err)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"coral/delta"
 	"coral/delta/format"
 	"coral/internal/errs"
 	"coral/internal/oid"
@@ -62,7 +63,7 @@ func (s *Store) ingest(ctx context.Context, r io.ReaderAt, size int64, hint Hint
 		}
 		r = bytes.NewReader((*buf)[:size])
 	}
-	in := &ingest{s: s, r: r, size: size, hint: hint, hash: oid.NewHasher()}
+	in := &ingest{s: s, r: r, size: size, hint: hint, strategy: delta.Strategy(s.strategy.Load()), hash: oid.NewHasher()}
 	return in.run(ctx)
 }
 
@@ -74,6 +75,8 @@ type ingest struct {
 	hint   Hint
 	layout *format.Layout // nil: opaque
 	prev   *previous      // read only once batches are sent
+
+	strategy delta.Strategy
 
 	hash    *oid.Hasher // over the bytes in file order
 	batches []*batch    // sent so far, in file order
