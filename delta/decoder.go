@@ -2,6 +2,7 @@ package delta
 
 import (
 	"fmt"
+	"slices"
 
 	"coral/delta/coralml"
 	"coral/delta/lit"
@@ -18,6 +19,7 @@ type decoderState struct {
 	solo *solo.Decoder
 	ord  *ordint.Decoder
 	cml  *coralml.Coder
+	pred []byte // what the base predicts: a block, 1 MiB at most
 }
 
 func newDecoder() *Decoder { return new(Decoder) }
@@ -65,10 +67,13 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 		}
 		return d.solo.Decode(h.shape, &h.split, dst, stored)
 	case codecOrdint:
-		if d.ord == nil {
-			d.ord = new(ordint.Decoder)
-		}
-		return d.ord.Decode(h.ord, dst, stored, base)
+		return d.difference(h, dst, stored, base)
+	case codecPredOrdint:
+		d.pred = slices.Grow(d.pred[:0], len(base))[:len(base)]
+		h.pred.Apply(d.pred, base)
+		return d.difference(h, dst, stored, d.pred)
+	case codecPredicted:
+		h.pred.Apply(dst, base)
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if d.cml == nil {
 			d.cml = new(coralml.Coder)
@@ -78,4 +83,12 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 		return errs.Unsupported
 	}
 	return nil
+}
+
+// difference decodes a difference to base.
+func (d *decoderState) difference(h *Header, dst, stored, base []byte) error {
+	if d.ord == nil {
+		d.ord = new(ordint.Decoder)
+	}
+	return d.ord.Decode(h.ord, dst, stored, base)
 }

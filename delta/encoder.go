@@ -9,6 +9,7 @@ import (
 	"coral/delta/format/dtype"
 	"coral/delta/lit"
 	"coral/delta/ordint"
+	"coral/delta/predict"
 	"coral/delta/same"
 	"coral/delta/solo"
 	"coral/internal/errs"
@@ -24,6 +25,9 @@ type encoderState struct {
 	coral    *coralml.Coder
 	strategy Strategy
 	ordTable []byte
+	pred     *predict.Predictor // found for the blob, if plan.hasPred
+	fit      predict.Fitter
+	under    []byte // a block that was predicted
 	tmp      []byte // a sample compressed
 	piece    []byte // a sample
 
@@ -96,7 +100,7 @@ func (e *encoderState) write(dst []byte) []byte {
 		at := len(dst)
 		b := p.blockRaw(i)
 		dst = e.writeBlock(dst, i)
-		if n := len(dst) - at; n > len(b) || n == len(b) && p.codec[i] != codecSame && p.codec[i] != codecFloat32Raw {
+		if n := len(dst) - at; n > len(b) || n == len(b) && !p.codec[i].storesNothing() && p.codec[i] != codecFloat32Raw {
 			dst, p.codec[i] = append(dst[:at], b...), codecRaw
 		}
 		if e.damage != nil {
@@ -115,6 +119,11 @@ func (e *encoderState) writeTables(dst []byte) ([]byte, int) {
 	n := 0
 	if e.p.hasOrd {
 		dst = appendTable(dst, tableOrdint, 0, e.ordTable)
+		n++
+	}
+	if e.p.hasPred {
+		e.tmp = e.pred.Append(e.tmp[:0])
+		dst = appendTable(dst, tablePredict, 0, e.tmp)
 		n++
 	}
 	if e.p.needsSplit() {
@@ -136,7 +145,7 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 	p := &e.p
 	b := p.blockRaw(i)
 	switch p.codec[i] {
-	case codecZero, codecSame:
+	case codecZero, codecSame, codecPredicted:
 		return dst
 	case codecConst:
 		w, _ := same.Pattern(b)
@@ -149,8 +158,8 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		if out, ok := e.solo.Encode(dst, b); ok {
 			return out
 		}
-	case codecOrdint:
-		if out, ok := e.ord.Encode(dst, b, p.blockBase(i)); ok {
+	case codecOrdint, codecPredOrdint:
+		if out, ok := e.ord.Encode(dst, b, e.blockUnder(i)); ok {
 			return out
 		}
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
@@ -193,10 +202,10 @@ func (e *encoderState) verify(payload []byte) (bool, error) {
 
 // retreat makes all blocks raw and drops the tables, after a header that could not be read back.
 func (p *plan) retreat(cause error) (bool, error) {
-	if !p.hasOrd && !p.needsSplit() {
+	if !p.hasOrd && !p.hasPred && !p.needsSplit() {
 		return false, fmt.Errorf("verify header of %s: %w", p.dtype, cause)
 	}
-	p.hasOrd = false
+	p.hasOrd, p.hasPred = false, false
 	for i := range p.codec {
 		p.codec[i] = codecRaw
 	}

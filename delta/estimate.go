@@ -12,6 +12,8 @@ import (
 const (
 	windows   = 8
 	windowLen = 8192
+
+	windowRuns = 64 // of 16 elements, looked at in a window to find a predictor
 )
 
 // window is a sampled part of a blob and its base, which is nil where the base does not cover it.
@@ -106,8 +108,15 @@ func (e *encoderState) deltaBits(k ordint.Kind, ws []window) (bits, table float6
 		}
 	}
 	e.ord.Reset(k, zeros)
+	hasPred := predictable(k, zeros) && e.findPredictor(len(ws), windowRuns, func(i int) (raw, base []byte) { return ws[i].raw, ws[i].base })
 	for _, w := range ws {
-		_, extra := e.ord.Count(w.raw, w.base)
+		under := w.base
+		if hasPred {
+			if pred := e.predicted(under); e.closer(w.raw, under, pred) {
+				under = pred
+			}
+		}
+		_, extra := e.ord.Count(w.raw, under)
 		bits += float64(extra) + float64(len(w.raw)/k.Width())/64
 	}
 	codeBits, ok := e.ord.Build()

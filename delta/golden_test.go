@@ -3,6 +3,7 @@ package delta
 import (
 	"bytes"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,6 +49,10 @@ var golden = []struct {
 	{"coralml-xor-bfloat16-f64", dtype.F64, "gauss", "near", 3003, "xor_bfloat16", XorBFloat16},
 	{"coralml-fields", dtype.F32, "gauss", "none", 3001, "exponent_mantissa", ExponentMantissa},
 	{"coralml-fields-base", dtype.BF16, "gauss", "near", 3001, "exponent_mantissa-base", ExponentMantissa},
+	{"predicted-steps", dtype.F32, "gauss", "decay", 69000, "predicted+ordint", Auto},
+	{"predicted-scale", dtype.F32, "gauss", "scaled", 5003, "predicted+ordint", Auto},
+	{"predicted-lerp", dtype.F32, "gauss", "lerped", 5003, "predicted+ordint", Auto},
+	{"predicted-whole", dtype.F32, "gauss", "lerped", 1500, "predicted", Auto},
 }
 
 func TestGolden(t *testing.T) {
@@ -91,6 +96,9 @@ func writeGolden(t *testing.T, path string, s Strategy, dt dtype.Kind, shape, re
 			base[i] ^= 1
 		}
 	}
+	if relation == "scaled" || relation == "lerped" {
+		raw, base = replayed(raw, relation), raw
+	}
 	payload, res, err := NewEncoder(WithStrategy(s)).Encode(nil, raw, base, dt)
 	if err != nil || res.Codec != FrameBlocks {
 		t.Fatalf("%s: codec %d, %v", path, res.Codec, err)
@@ -104,6 +112,26 @@ func writeGolden(t *testing.T, path string, s Strategy, dt dtype.Kind, shape, re
 			t.Fatal(err)
 		}
 	}
+}
+
+// replayed returns what 15 steps without gradient make of Adam's moments in base; elements 400 to 783 have had one.
+func replayed(base []byte, relation string) []byte {
+	raw := bytes.Clone(base)
+	for i := 0; i+4 <= len(raw); i += 4 {
+		f := math.Float32frombits(le.Uint32(raw[i:]))
+		for range 15 {
+			if relation == "scaled" {
+				f = float32(f * 0.999)
+			} else {
+				f = float32(float64(f) - float64(float64(f)*float64(float32(0.1))))
+			}
+		}
+		if i/4 >= 400 && i/4 < 784 {
+			f *= 1.5
+		}
+		le.PutUint32(raw[i:], math.Float32bits(f))
+	}
+	return raw
 }
 
 func readFile(t *testing.T, path string) []byte {

@@ -4,20 +4,23 @@ import (
 	"fmt"
 
 	"coral/delta/ordint"
+	"coral/delta/predict"
 	"coral/delta/same"
 	"coral/delta/solo"
 	"coral/internal/errs"
 )
 
 // headerState is a parsed header with its decoding tables: 16 bytes a block, about 20 KiB for each Huffman
-// table (one for most float blobs) and 33 KiB for the table of differences.
+// table (one for most float blobs), 33 KiB for the table of differences and 16 KiB for a predictor.
 type headerState struct {
 	prefix
 	entries []entry
 	shape   solo.Shape
 	split   solo.Tables
-	ord     *ordint.Table // nil if there is none
-	ordMem  *ordint.Table // kept for the next parse
+	ord     *ordint.Table      // nil if there is none
+	ordMem  *ordint.Table      // kept for the next parse
+	pred    *predict.Predictor // nil if there is none
+	predMem *predict.Predictor
 }
 
 func parseHeader(b []byte, payloadLen int64) (*Header, error) {
@@ -51,7 +54,7 @@ func (h *headerState) parse(b []byte, payloadLen int64) error {
 
 func (h *headerState) parseTables(b []byte) error {
 	h.split.Reset()
-	h.ord = nil
+	h.ord, h.pred = nil, nil
 	for range h.tables {
 		if len(b) < tableHeadLen || len(b)-tableHeadLen < int(le.Uint16(b[2:])) {
 			return corrupt("block header", "tables end early")
@@ -89,6 +92,17 @@ func (h *headerState) parseTable(kind tableKind, number int, body []byte) error 
 			return corrupt("block header", "difference table: %v", err)
 		}
 		h.ord = h.ordMem
+	case tablePredict:
+		if k, ok := ordKind(h.dtype); !ok || k != ordint.F32 || number != 0 || h.pred != nil {
+			return corrupt("block header", "predictor %d of %s", number, h.dtype)
+		}
+		if h.predMem == nil {
+			h.predMem = new(predict.Predictor)
+		}
+		if err := h.predMem.Parse(body); err != nil {
+			return corrupt("block header", "%v", err)
+		}
+		h.pred = h.predMem
 	default:
 		return fmt.Errorf("block header: table of kind %d: %w", kind, errs.Unsupported)
 	}
@@ -137,6 +151,10 @@ func (h *headerState) check(i int, e entry) error {
 		ok = int(e.stored) == raw && coralCodec(e.codec).Codes(h.dtype)
 	case codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		ok = int(e.stored) <= raw && coralCodec(e.codec).Codes(h.dtype)
+	case codecPredOrdint:
+		ok = int(e.stored) <= raw && h.ord != nil && h.pred != nil
+	case codecPredicted:
+		ok = e.stored == 0 && h.pred != nil
 	default:
 		return fmt.Errorf("block %d: %v: %w", i, e.codec, errs.Unsupported)
 	}

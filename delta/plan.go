@@ -23,10 +23,11 @@ type plan struct {
 	codec     []codecID // codecOpen until decided
 	order     []deltaCost
 
-	width  int     // bytes of an element of shape
-	bits   float64 // what an element takes without base, estimated
-	split  bool    // blocks without base are split; else zstd
-	hasOrd bool    // the difference table is needed
+	width   int     // bytes of an element of shape
+	bits    float64 // what an element takes without base, estimated
+	split   bool    // blocks without base are split; else zstd
+	hasOrd  bool    // the difference table is needed
+	hasPred bool    // so is the predictor
 }
 
 const codecOpen codecID = 255

@@ -1,9 +1,19 @@
 package delta
 
-import "coral/delta/ordint"
+import (
+	"bytes"
+	"slices"
+
+	"coral/delta/ordint"
+	"coral/delta/same"
+)
 
 // deltaCost is what is known of a block after its differences were counted.
-type deltaCost struct{ block, coded, extra int }
+type deltaCost struct {
+	block, coded, extra int
+	codec               codecID
+	solo                float64 // bits of an element without base
+}
 
 const keepDelta = 0.97 // a difference must be this much smaller than coding alone
 
@@ -14,48 +24,115 @@ func (e *encoderState) planDeltas(k ordint.Kind) {
 		e.ord = ordint.NewModel()
 	}
 	ow := k.Width()
-	soloBits := p.bits / float64(p.width) * float64(ow) // a complex number is two elements here
-	e.ord.Reset(k, e.p.commonZeros(k))
+	alone := e.soloCost(ow)
+	zeros := p.commonZeros(k)
+	e.ord.Reset(k, zeros)
 	for i, c := range p.codec {
 		base := p.blockBase(i)
 		if c != codecOpen || base == nil {
 			continue
 		}
-		// A difference of b bits takes about b + 2: its sign and place among its neighbours.
-		if float64(e.ord.Gate(p.blockRaw(i), base))/256+1 < soloBits {
-			p.order = append(p.order, deltaCost{block: i})
+		raw := p.blockRaw(i)
+		if solo := alone.block(raw); float64(e.ord.Gate(raw, base))/gateBit < solo {
+			p.order = append(p.order, deltaCost{block: i, solo: solo})
 		}
 	}
 	if len(p.order) == 0 {
 		return
 	}
-	total := 0
-	for j := range p.order {
-		c := &p.order[j]
-		c.coded, c.extra = e.ord.Count(p.blockRaw(c.block), p.blockBase(c.block))
-		total += c.coded
+	p.hasPred = predictable(k, zeros) && e.findPredictor(len(p.order), fitRuns, func(i int) (raw, base []byte) {
+		return p.blockRaw(p.order[i].block), p.blockBase(p.order[i].block)
+	})
+	total := e.countDeltas()
+	e.ordTable = e.ordTable[:0]
+	mean := 0.0
+	if codeBits, ok := e.ord.Build(); ok {
+		e.ordTable = e.ord.AppendTable(e.ordTable)
+		mean = float64(codeBits) / float64(total)
 	}
-	codeBits, ok := e.ord.Build()
-	if !ok {
-		return
-	}
-	e.ordTable = e.ord.AppendTable(e.ordTable[:0])
-	mean := float64(codeBits) / float64(total)
 	saved := 0.0
 	for _, c := range p.order {
 		n := float64(len(p.blockRaw(c.block)) / ow)
 		bits := float64(c.extra) + float64(c.coded)*mean + n/64
-		if s := soloBits * n; bits < keepDelta*s {
-			p.codec[c.block] = codecOrdint
+		if s := c.solo * n; c.codec == codecPredicted || bits < keepDelta*s {
+			p.codec[c.block] = c.codec
 			saved += s - bits
 		}
 	}
-	p.hasOrd = saved > float64(8*len(e.ordTable))
-	if !p.hasOrd {
+	if saved <= float64(8*len(e.ordTable)) {
 		for _, c := range p.order {
 			p.codec[c.block] = codecOpen
 		}
 	}
+	p.hasOrd = slices.Contains(p.codec, codecOrdint) || slices.Contains(p.codec, codecPredOrdint)
+	p.hasPred = slices.ContainsFunc(p.codec, codecID.predicts)
+}
+
+// countDeltas chooses for each block of p.order whether it is coded as the difference to its base or to the prediction, counts those
+// differences and returns how many there are.
+func (e *encoderState) countDeltas() (total int) {
+	p := &e.p
+	for j := range p.order {
+		c := &p.order[j]
+		raw, under := p.blockRaw(c.block), p.blockBase(c.block)
+		c.codec = codecOrdint
+		if p.hasPred {
+			pred := e.predicted(under)
+			if bytes.Equal(raw, pred) {
+				c.codec = codecPredicted
+				continue
+			}
+			if e.closer(raw, under, pred) {
+				c.codec, under = codecPredOrdint, pred
+			}
+		}
+		c.coded, c.extra = e.ord.Count(raw, under)
+		total += c.coded
+	}
+	return total
+}
+
+// soloCost is what elements of w bytes take without base, for a block at a time: blocks of rows that are nearly all zero are next to
+// others, as in the moments of embeddings.
+type soloCost struct {
+	width int
+	each  float64 // bits of an element that is not zero
+}
+
+// soloCost makes one of what the sample says.
+func (e *encoderState) soloCost(w int) soloCost {
+	p := &e.p
+	c := soloCost{width: w, each: soloGuess * float64(8*w)}
+	mean := p.bits / float64(p.width) * float64(w) // a complex number is two elements here
+	if d := density(e.piece, w); d > minDensity {
+		c.each = min(mean/d, float64(8*w))
+	}
+	return c
+}
+
+const (
+	minDensity = 1.0 / 16 // of elements that are not zero, below which a sample says little of those
+	soloGuess  = 0.85     // and this share of their bits is what they take
+	leastSolo  = 0.25     // bits of any element
+)
+
+// block returns the bits of an element of the block.
+func (c *soloCost) block(b []byte) float64 {
+	return max(leastSolo, c.each*density(b, c.width))
+}
+
+// density returns the share of elements of w bytes that are not zero, from up to 512 of them.
+func density(b []byte, w int) float64 {
+	n := len(b) / w
+	step := max(1, n/512)
+	some, seen := 0, 0
+	for at := 0; at+step <= n; at += step {
+		i := (at + seen*29%step) * w // not in step with rows
+		if seen++; !same.Zero(b[i : i+w]) {
+			some++
+		}
+	}
+	return float64(some) / float64(max(seen, 1))
 }
 
 // commonZeros returns how many low bits of all elements of the open blocks and their bases are 0.

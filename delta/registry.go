@@ -21,6 +21,9 @@ const (
 	codecSame   codecID = 5 // nothing: the base's bytes
 	codecOrdint codecID = 6 // difference of ordered integers to the base: package ordint
 
+	codecPredOrdint codecID = 7 // the same to what the base predicts: package predict
+	codecPredicted  codecID = 8 // nothing: what the base predicts
+
 	// coral-ml's strategies: package coralml.
 	codecFloat32Raw  codecID = 16 // difference of floats
 	codecCompressed  codecID = 17 // the same, compressed
@@ -32,6 +35,7 @@ const (
 
 var codecNames = [256]string{
 	codecRaw: "raw", codecZero: "zero", codecConst: "constant", codecZstd: "zstd", codecSplit: "split", codecSame: "same", codecOrdint: "ordint",
+	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted",
 	codecFloat32Raw: "float32_raw", codecCompressed: "compressed", codecXorFloat32: "xor_float32", codecXorBFloat16: "xor_bfloat16",
 	codecFields: "exponent_mantissa", codecFieldsBase: "exponent_mantissa-base",
 }
@@ -46,18 +50,27 @@ func (c codecID) String() string {
 // needsBase reports whether the decoder must be given the base.
 func (c codecID) needsBase() bool {
 	switch c {
-	case codecSame, codecOrdint, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase:
+	case codecSame, codecOrdint, codecPredOrdint, codecPredicted, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase:
 		return true
 	}
 	return false
 }
 
+// storesNothing reports whether a block of the codec takes no bytes, even if it has none.
+func (c codecID) storesNothing() bool {
+	return c == codecZero || c == codecSame || c == codecPredicted
+}
+
+// predicts reports whether the decoder needs the blob's predictor.
+func (c codecID) predicts() bool { return c == codecPredOrdint || c == codecPredicted }
+
 // tableKind says what a table of the header is for. Permanent as the codec ids are.
 type tableKind uint8
 
 const (
-	tableHuff0  tableKind = 1 // of a plane of codecSplit; the number is the plane
-	tableOrdint tableKind = 2 // of codecOrdint; the number is 0
+	tableHuff0   tableKind = 1 // of a plane of codecSplit; the number is the plane
+	tableOrdint  tableKind = 2 // of codecOrdint and codecPredOrdint; the number is 0
+	tablePredict tableKind = 3 // the predictor: package predict; the number is 0
 )
 
 // ordKind returns the float format that codecOrdint sees in dt; ok is false if it codes no dt.

@@ -142,6 +142,7 @@ func TestRatios(t *testing.T) {
 		{dtype.F32, "gauss", "near", 0.645, true},
 		{dtype.F32, "gauss", "sparse", 0.045, true},
 		{dtype.F32, "gauss", "shorter", 0.72, true},
+		{dtype.F32, "gauss", "decay", 0.05, true},
 		{dtype.F32, "upcast", "none", 0.34, false},
 		{dtype.F16, "gauss", "none", 0.86, false},
 		{dtype.F16, "gauss", "near", 0.47, true},
@@ -161,7 +162,7 @@ func TestRatios(t *testing.T) {
 		if got > tt.most || res.UsesBase != tt.usesBase {
 			t.Errorf("%v %s %s: %.4f of raw, want at most %.4f; uses base: %v", tt.dt, tt.shape, tt.relation, got, tt.most, res.UsesBase)
 		}
-		if tt.relation != "rows" && tt.relation != "shorter" && (est < got*0.93-0.01 || est > got*1.07+0.01) {
+		if tt.relation != "rows" && tt.relation != "decay" && tt.relation != "shorter" && (est < got*0.93-0.01 || est > got*1.07+0.01) {
 			t.Errorf("%v %s %s: %.4f of raw, estimated %.4f", tt.dt, tt.shape, tt.relation, got, est)
 		}
 	}
@@ -191,7 +192,7 @@ func TestTooLarge(t *testing.T) {
 // TestVerifyFallsBack breaks every coded block between coding and verification: the bytes must come back all
 // the same.
 func TestVerifyFallsBack(t *testing.T) {
-	for _, c := range []codecID{codecConst, codecZstd, codecSplit, codecOrdint} {
+	for _, c := range []codecID{codecConst, codecZstd, codecSplit, codecOrdint, codecPredOrdint} {
 		broken := 0
 		e := NewEncoder()
 		e.damage = func(got codecID, stored []byte) {
@@ -208,6 +209,8 @@ func TestVerifyFallsBack(t *testing.T) {
 			dt, shape = dtype.Bytes, "text"
 		case codecOrdint:
 			relation = "near"
+		case codecPredOrdint:
+			relation = "decay"
 		}
 		raw := codectest.Blob(shape, dt, 600<<10, 1)
 		_, res := roundTrip(t, e, raw, codectest.Base(relation, raw, dt, 2), dt)

@@ -16,7 +16,7 @@ var le = binary.LittleEndian
 var Shapes = []string{"gauss", "zeros", "constant", "nan", "signedzero", "denormal", "skewed", "random", "upcast", "halfzero", "text"}
 
 // Relations are the names that Base knows.
-var Relations = []string{"none", "same", "near", "sparse", "rows", "far", "shorter", "longer"}
+var Relations = []string{"none", "same", "near", "sparse", "rows", "decay", "far", "shorter", "longer"}
 
 // Blob returns n bytes of elements of kind dt; the last element may be cut. The same
 // arguments give the same bytes.
@@ -185,8 +185,32 @@ func Base(relation string, raw []byte, dt dtype.Kind, seed uint64) []byte {
 	case "rows": // the first half is as it was
 		perturb(same[len(same)/2/16*16:], dt, r, 1, 3e-4)
 		return same
+	case "decay":
+		return grow(same, dt, r)
 	}
 	return Blob("gauss", dt, len(raw), seed+1)
+}
+
+// grow undoes AdamW's weight decay: each element of a base of which b has the rows without gradient is a little larger. One
+// row of 17 had a gradient. Kinds other than F32 get noise.
+func grow(b []byte, dt dtype.Kind, r *rand.Rand) []byte {
+	if dt != dtype.F32 {
+		return perturb(b, dt, r, 1, 3e-4)
+	}
+	const row = 4 * 384
+	for i := 0; i+4 <= len(b); i += 4 {
+		f := math.Float32frombits(le.Uint32(b[i:]))
+		for range 15 {
+			f = float32(f * (1 + 6e-7))
+		}
+		if f == f {
+			le.PutUint32(b[i:], math.Float32bits(f))
+		}
+	}
+	for at := 0; at < len(b); at += 17 * row {
+		perturb(b[at:min(at+row, len(b))], dt, r, 1, 3e-4)
+	}
+	return b
 }
 
 // perturb adds noise to one of every so many elements.

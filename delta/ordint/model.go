@@ -60,8 +60,8 @@ func CommonZeros(have int, b []byte) int {
 	return have
 }
 
-// Gate returns the mean number of bits of the differences of up to 256 elements all over the
-// block, after Reset: a quick sign of whether the base is of use. It is in 1/256 of a bit.
+// Gate looks at up to 256 elements all over the block, after Reset, for a quick sign of whether the base is of
+// use: the mean number of bits of their differences, a sign included where there is one. It is in 1/256 of a bit.
 func (m *Model) Gate(raw, base []byte) int {
 	w := m.kind.Width()
 	n := len(raw) / w
@@ -76,7 +76,7 @@ func (m *Model) Gate(raw, base []byte) int {
 		} else {
 			d = diff32(le.Uint32(raw[4*i:]), le.Uint32(base[4*i:]), magnitude, m.zero)
 		}
-		sum += bits.Len32(uint32(max(d, -(d + 1))))
+		sum += bits.Len32(uint32(max(d, -(d+1)))) + int(uint32(d|-d)>>31)
 		seen++
 	}
 	return sum * 256 / max(seen, 1)

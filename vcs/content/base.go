@@ -96,16 +96,31 @@ type role struct {
 }
 
 // role of a job: none for chunks, literals, short extents and Adam's first moment, which resembles its former self
-// less than its own distribution after ten steps (research/compression.md §2.0).
-func (in *ingest) role(j *job, n int) role {
-	if j.payload < 0 || n < minDelta {
+// less than its own distribution after ten steps (research/compression.md §2.0). But where rows had no gradient yet (zeros), others had
+// none since, and their moment only decayed: package predict knows by how much. MiniLM's word embeddings, 15 steps later: 0.074 of raw instead of 0.122.
+func (in *ingest) role(j *job, raw []byte) role {
+	if j.payload < 0 || len(raw) < minDelta {
 		return role{}
 	}
 	p := &in.layout.Payloads[j.payload]
-	if p.Name == "" || lastComponent(p.Name) == "exp_avg" {
+	if p.Name == "" || lastComponent(p.Name) == "exp_avg" && !hasZeros(raw) {
 		return role{}
 	}
 	return role{track: true, key: hintKey(p.Name, p.DType, p.Length, j.extent)}
+}
+
+// hasZeros reports whether at least an eighth of 1024 words all over b are zero.
+func hasZeros(b []byte) bool {
+	const word, looks = 8, 1024
+	step := max(1, len(b)/word/looks)
+	zeros, seen := 0, 0
+	for at := 0; at+step <= len(b)/word; at += step {
+		i := at + seen*29%step // not in step with rows
+		if seen++; binary.LittleEndian.Uint64(b[i*word:]) == 0 {
+			zeros++
+		}
+	}
+	return 8*zeros >= seen
 }
 
 func lastComponent(name string) string {
@@ -133,8 +148,8 @@ func (s *Store) remember(key [8]byte, id oid.ID) {
 }
 
 // candidates returns the bases worth trying, the likelier first.
-func (in *ingest) candidates(j *job, n int) []objstore.Info {
-	r := in.role(j, n)
+func (in *ingest) candidates(j *job, raw []byte) []objstore.Info {
+	r := in.role(j, raw)
 	if !r.track {
 		return nil
 	}

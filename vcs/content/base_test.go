@@ -2,7 +2,9 @@ package content
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"testing"
 
 	"coral/delta"
@@ -207,5 +209,36 @@ func TestHintKeyIsFixed(t *testing.T) {
 	const want = "ecabff373e90ed68"
 	if got := fmt.Sprintf("%x", hintKey("model.layer.0.weight", dtype.BF16, 1<<25, 1)); got != want {
 		t.Errorf("hint key %s, want %s", got, want)
+	}
+}
+
+// Where rows had no gradient yet, the first moment has a base: the zeros, and rows that only decayed.
+func TestSparseFirstMoment(t *testing.T) {
+	s, b := newStore(t, Options{})
+	s.parse = jsonLayout
+	files := make([][]byte, 2)
+	res := make([]IngestResult, 2)
+	m := gauss(testRand(8), dtype.F32, 100_000, 0.01)
+	clear(m[:len(m)/2])
+	for i := range files {
+		files[i] = safetensors(tensor{"state.0.exp_avg", dtype.F32, m})
+		res[i] = mustIngest(t, s, files[i], Hint{})
+		m = bytes.Clone(m)
+		for at := len(m) / 2; at < len(m); at += 4 {
+			f := math.Float32frombits(binary.LittleEndian.Uint32(m[at:]))
+			for range 15 {
+				f = float32(float64(f) - float64(float64(f)*float64(float32(0.1))))
+			}
+			binary.LittleEndian.PutUint32(m[at:], math.Float32bits(f))
+		}
+	}
+	if got := depths(t, s, b, res); got[1] != 1 {
+		t.Errorf("depths %v", got)
+	}
+	if res[1].New > res[0].New/20 {
+		t.Errorf("decayed rows cost %d bytes, the first time %d", res[1].New, res[0].New)
+	}
+	for i := range files {
+		checkFile(t, s, res[i].Manifest, files[i])
 	}
 }

@@ -78,7 +78,7 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 			return ctx.Err()
 		}
 	}
-	if role := in.role(j, len(raw)); role.track {
+	if role := in.role(j, raw); role.track {
 		s.remember(role.key, id)
 	}
 	return nil
@@ -92,7 +92,7 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 		s.count.blobsShared.Add(1)
 		return nil
 	}
-	base, ok, err := s.chooseBase(ctx, sl, raw, j.dt, in.candidates(j, len(raw)))
+	base, ok, err := s.chooseBase(ctx, sl, raw, j.dt, in.candidates(j, raw))
 	if err != nil {
 		return err
 	}
