@@ -5,7 +5,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 PREFIX  ?= /usr/local
 export CGO_ENABLED = 0
 
-.PHONY: build demo test unit lint race narrow integration fuzz crash bench venv tools install clean
+.PHONY: build demo test unit lint race narrow integration suites fuzz crash bench venv tools install clean
 
 # The static binary: bin/coral.
 build:
@@ -42,7 +42,15 @@ fuzz:
 
 # Black-box tests: the built binary, real mounts, real programs.
 integration: venv tools
-	$(GO) test -v -count=1 -timeout 40m ./integration/...
+	$(GO) test -v -count=1 -timeout 40m $$($(GO) list ./integration/... | grep -v /suites)
+
+# Test suites that others wrote (pjdfstest, fsx, fio, stress-ng, dbench, fs_mark, git, sqlite, tar), the model and the power-cut test. Installs them with
+# cargo and apt into .cache/tools. As root for all of it. Minutes; SUITES=long for the long runs. SUITE=TestFsx for one.
+SUITES ?= ci
+SUITE  ?= .
+suites:
+	@sh integration/suites/install.sh
+	SUITES=$(SUITES) $(GO) test -v -count=1 -timeout 24h -run '$(SUITE)' ./integration/suites
 
 # A part of the integration tests with one processor, and with a daemon built with the race detector (which needs a C compiler).
 NARROW ?= TestFirstUse|TestMountAt|TestTwoMounts|TestControlFile|TestManyWritersAndReaders|TestSnapshotOfOpenFile|TestLiveSemantics

@@ -69,8 +69,14 @@ func New(t testing.TB) *Repo {
 // NewIn makes a repository in base/repo, to be mounted at a temporary directory.
 func NewIn(t testing.TB, base string) *Repo {
 	t.Helper()
+	return NewAt(t, filepath.Join(base, "repo"), filepath.Join(t.TempDir(), "mnt"))
+}
+
+// NewAt makes a repository in dir, to be mounted at mnt, which it makes.
+func NewAt(t testing.TB, dir, mnt string) *Repo {
+	t.Helper()
 	NeedFUSE(t)
-	r := &Repo{T: t, Dir: filepath.Join(base, "repo"), Mnt: filepath.Join(t.TempDir(), "mnt")}
+	r := &Repo{T: t, Dir: dir, Mnt: mnt}
 	if err := os.Mkdir(r.Mnt, 0o755); err != nil {
 		t.Fatal(err)
 	}
