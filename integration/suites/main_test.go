@@ -6,9 +6,11 @@
 package suites
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,14 +43,16 @@ func program(t *testing.T, name string) string {
 	return p
 }
 
-// mount makes a repository and mounts it so that every user can get at it, on a short path.
+// mounted counts the repositories made.
+var mounted atomic.Int32
+
+// mount makes a repository and mounts it so that every user can get at it. The path is short: the name of a socket has 107 bytes, and pjdfstest needs 60.
 func mount(t *testing.T) *mounttest.Repo {
 	t.Helper()
 	mounttest.NeedFUSE(t)
-	base, err := os.MkdirTemp("", "suite-")
-	must(t, err)
+	base := filepath.Join(os.TempDir(), fmt.Sprint(mounted.Add(1)))
+	must(t, os.Mkdir(base, 0o755))
 	t.Cleanup(func() { os.RemoveAll(base) })
-	must(t, os.Chmod(base, 0o755))
 	r := mounttest.NewAt(t, filepath.Join(base, "r"), filepath.Join(base, "m"))
 	if os.Getuid() == 0 {
 		r.Mount("--allow-other")

@@ -14,6 +14,9 @@ import (
 // pjdLine is a line of pjdfstest's report.
 var pjdLine = regexp.MustCompile(`(?m)^(\S+)\s+(ok|FAILED|skipped)$`)
 
+// pjdFailed is the report of a failure, which ends at the backtrace.
+var pjdFailed = regexp.MustCompile(`(?ms)^\S+\s+FAILED$.*?^Backtrace`)
+
 // pjdSummary is its last line.
 var pjdSummary = regexp.MustCompile(`(?m)^Summary: .*`)
 
@@ -47,8 +50,8 @@ func TestPjdfstest(t *testing.T) {
 			t.Fatalf("pjdfstest did not come to its end:\n%s", tail(out, 30))
 		}
 		t.Logf("%s", pjdSummary.Find(out))
-		if strings.Contains(string(out), "FAILED") {
-			t.Logf("%s", tail(out, 200))
+		for _, m := range pjdFailed.FindAll(out, -1) {
+			t.Logf("%s", m)
 		}
 	}
 	run("false")
