@@ -51,8 +51,19 @@ func (r *Repo) gc(ctx context.Context, keep time.Duration, full, dryRun bool) (l
 	if !dryRun { // after an error too: part of it may be done
 		r.Objects.DropCache()
 		r.Content.DropCache()
+		r.forgetSimilar(res.Dropped)
 	}
 	return res, err
+}
+
+// forgetSimilar takes what was dropped out of the index of similar tensors. An error is no failure of the collection: who asks the index looks whether blobs are there.
+func (r *Repo) forgetSimilar(dropped int64) {
+	if dropped == 0 || r.opts.ReadOnly {
+		return
+	}
+	if err := r.Similar.Compact(r.Packs.Has); err != nil {
+		r.log.Warn("similar tensors keep what gc dropped", "op", "gc", "repo", r.Dir, "err", err)
+	}
 }
 
 // markAll marks from every root.

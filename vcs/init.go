@@ -14,6 +14,7 @@ import (
 	"coral/internal/errs"
 	"coral/objstore/local"
 	"coral/vcs/ref"
+	"coral/vcs/similar"
 )
 
 // DirName is the repository's directory inside the one that Init is given.
@@ -54,7 +55,7 @@ func initialise(root string) error {
 		return err
 	}
 	// Everything below is the owner's alone: others read through a mount, by the modes of the files there.
-	for _, sub := range []string{"packs", "live", "spool", "cache", "log"} {
+	for _, sub := range []string{"packs", "live", "spool", "cache", "log", similar.DirName} {
 		if err := os.MkdirAll(filepath.Join(root, sub), 0o700); err != nil {
 			return err
 		}

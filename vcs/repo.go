@@ -16,6 +16,7 @@ import (
 	"coral/vcs/content"
 	"coral/vcs/object"
 	"coral/vcs/ref"
+	"coral/vcs/similar"
 	"coral/vcs/worktree"
 )
 
@@ -35,6 +36,7 @@ type Repo struct {
 	Objects *object.Store
 	Refs    *ref.Store
 	Content *content.Store
+	Similar *similar.Index
 	Live    *worktree.Set
 
 	opts      Options
@@ -74,7 +76,10 @@ func (r *Repo) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.Objects = object.NewStore(r.Packs, 0)
-	r.Content = content.New(r.Packs, r.Objects, content.Options{CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, Logger: r.log})
+	r.Similar = similar.Open(r.Dir, similar.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log})
+	r.Content = content.New(r.Packs, r.Objects, content.Options{
+		CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, Logger: r.log, Neighbours: r.Similar,
+	})
 	live := worktree.Options{ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, Logger: r.log}
 	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {
 		return err
@@ -97,6 +102,9 @@ func (r *Repo) Close(ctx context.Context) error {
 		}
 		if r.Content != nil {
 			step("content", r.Content.Close())
+		}
+		if r.Similar != nil {
+			step("similar tensors", r.Similar.Close())
 		}
 		if r.Refs != nil {
 			step("refs", r.Refs.Close())

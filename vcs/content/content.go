@@ -31,11 +31,13 @@ type Options struct {
 	Workers    int            // parallel encoders and decoders; 0 means GOMAXPROCS
 	Strategy   delta.Strategy // how blobs are coded; see SetStrategy
 	Logger     *slog.Logger
+	Neighbours Neighbours // nil: bases are found by name alone
 }
 
 // Store writes and reads file content. Safe for concurrent use.
 type Store struct {
 	b       Backend
+	near    Neighbours // may be nil
 	objects *object.Store
 	log     *slog.Logger
 	workers int
@@ -67,7 +69,7 @@ const maxMemoryWorkers = 4
 
 // New returns a Store. Close it.
 func New(b Backend, objects *object.Store, opts Options) *Store {
-	s := &Store{b: b, objects: objects, log: opts.Logger, workers: opts.Workers, parse: detect.Parse}
+	s := &Store{b: b, near: opts.Neighbours, objects: objects, log: opts.Logger, workers: opts.Workers, parse: detect.Parse}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

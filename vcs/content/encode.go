@@ -85,14 +85,14 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 }
 
 // storeNew encodes and puts a blob that the caller has begun the flight of.
-func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte, j *job) error {
+func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte, j *job) (err error) {
 	s := in.s
 	defer s.flights.end(id)
 	if s.b.Has(id) { // stored between the first look and begin
 		s.count.blobsShared.Add(1)
 		return nil
 	}
-	base, ok, err := s.chooseBase(ctx, sl, raw, j.dt, in.candidates(j, raw))
+	base, ok, look, err := in.findBase(ctx, sl, raw, j)
 	if err != nil {
 		return err
 	}
@@ -106,6 +106,13 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 	defer s.enc.release(need)
 	out := s.enc.take(len(raw))
 	defer s.enc.give(out)
+	if look != nil {
+		defer func() {
+			if err == nil {
+				s.near.Add(id, look)
+			}
+		}()
+	}
 	if !ok {
 		return in.putBlob(ctx, sl.enc, id, raw, j.dt, nil, base, out)
 	}

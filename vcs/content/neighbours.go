@@ -1,0 +1,63 @@
+package content
+
+import (
+	"context"
+	"slices"
+
+	"coral/delta/similar"
+	"coral/internal/oid"
+	"coral/objstore"
+)
+
+// Neighbours finds bases where names do not help: for files that were renamed, or come from elsewhere. What it says is a guess, which is
+// compared with the blob alone like any other candidate.
+type Neighbours interface {
+	// Candidates returns at most n blobs of the sketch's dtype that resemble it, the nearest first. They may be gone meanwhile.
+	Candidates(s *similar.Sketch, n int) []oid.ID
+	// Add remembers a blob that was just stored. It does not fail; s is not kept.
+	Add(id oid.ID, s *similar.Sketch)
+}
+
+// maxNeighbours is how many are asked for. The chains below them may fill up maxCandidates.
+const maxNeighbours = 3
+
+// findBase chooses among the blobs of the same name, and if none of them is worth it among the neighbours. look is what the blob is to be remembered by, or nil.
+func (in *ingest) findBase(ctx context.Context, sl *slot, raw []byte, j *job) (base objstore.Info, ok bool, look *similar.Sketch, err error) {
+	s := in.s
+	named := in.candidates(j, raw)
+	base, ok, err = s.chooseBase(ctx, sl, raw, j.dt, named)
+	if look = in.sketch(j, raw); err != nil || ok || look == nil {
+		return base, ok, look, err
+	}
+	base, ok, err = s.chooseBase(ctx, sl, raw, j.dt, s.neighbours(look, named))
+	return base, ok, look, err
+}
+
+// sketch returns the sketch of a blob that is worth one: the same that may have a base by name, if it is not too short and no first moment; else nil.
+func (in *ingest) sketch(j *job, raw []byte) *similar.Sketch {
+	if in.s.near == nil || len(raw) < similar.MinBytes || !in.role(j, raw).track {
+		return nil
+	}
+	if lastComponent(in.layout.Payloads[j.payload].Name) == firstMoment {
+		return nil
+	}
+	s, ok := similar.Make(raw, j.dt)
+	if !ok {
+		return nil
+	}
+	return &s
+}
+
+// firstMoment is the last component of the name of Adam's, which resembles nothing for long.
+const firstMoment = "exp_avg"
+
+// neighbours returns bases worth trying after those of the same name were not.
+func (s *Store) neighbours(look *similar.Sketch, tried []objstore.Info) []objstore.Info {
+	var cands []objstore.Info
+	for _, id := range s.near.Candidates(look, maxNeighbours) {
+		cands = s.addChain(cands, id, look.DType)
+	}
+	return slices.DeleteFunc(cands, func(c objstore.Info) bool {
+		return slices.ContainsFunc(tried, func(t objstore.Info) bool { return t.ID == c.ID })
+	})
+}

@@ -1,0 +1,29 @@
+package similar
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	simhash "coral/delta/similar"
+)
+
+var began = time.Now()
+
+func testTime() int64 { return int64(time.Since(began)) }
+
+func randomSketch(rng *rand.Rand) simhash.Sketch {
+	s := simhash.Sketch{Count: 147456}
+	for i := 0; i < simhash.Size; i += 8 {
+		binary.LittleEndian.PutUint64(s.Fingerprint[i:], rng.Uint64())
+	}
+	return s
+}
+
+// flip changes n bits at random places.
+func flip(s *simhash.Sketch, rng *rand.Rand, n int) {
+	for range n {
+		at := rng.IntN(simhash.Bits)
+		s.Fingerprint[at/8] ^= 1 << (at % 8)
+	}
+}
