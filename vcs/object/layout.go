@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"sync"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -39,10 +40,17 @@ const version = 1
 // idContext separates the ids of objects from those of blobs. Permanent.
 const idContext = "coral 2026 object id v1"
 
+// hashers are keyed already: deriving the key costs more than hashing a manifest does.
+var hashers = sync.Pool{New: func() any { return blake3.NewDeriveKey(idContext) }}
+
 // Sum returns the id of an object's bytes.
 func Sum(b []byte) oid.ID {
 	var id oid.ID
-	blake3.DeriveKey(idContext, b, id[:])
+	h := hashers.Get().(*blake3.Hasher)
+	h.Reset() // keeps the derived key
+	_, _ = h.Write(b)
+	h.Sum(id[:0])
+	hashers.Put(h)
 	return id
 }
 

@@ -45,6 +45,7 @@ type Options struct {
 	SpoolQuota   int64         // bytes of clean spool copies kept, the oldest go first; 0 means 10 GiB, negative none
 	IngestDelay  time.Duration // quiet time after close before a file is ingested; 0 means 200 ms
 	SyncInterval time.Duration // the journal's short timer; 0 means 2 s
+	TinyDelay    time.Duration // how long no spool file was made before the copies of tiny ingested files are dropped; 0 means 60 s, negative at once
 	Logger       *slog.Logger
 }
 
@@ -61,6 +62,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SyncInterval == 0 {
 		o.SyncInterval = 2 * time.Second
+	}
+	if o.TinyDelay == 0 {
+		o.TinyDelay = time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

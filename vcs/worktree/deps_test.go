@@ -231,7 +231,7 @@ type failer interface {
 }
 
 func newEnvAt(t failer, dir string) *env {
-	e := &env{t: t, dir: dir, deps: newMemDeps(), opts: Options{IngestDelay: time.Millisecond}}
+	e := &env{t: t, dir: dir, deps: newMemDeps(), opts: Options{IngestDelay: time.Millisecond, TinyDelay: -1}}
 	e.open(oid.ID{})
 	return e
 }

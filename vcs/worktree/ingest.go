@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// tinyFile is the size up to which the spool copy of an ingested file is dropped at once: its content is inline in the manifest
+	// tinyFile is the size up to which the spool copy of an ingested file is dropped when things are quiet: its content is inline in the manifest
 	// (object.MaxInline), so reading it costs no more than the manifest does, and an inode of the disk is saved.
 	tinyFile = 4096
 
@@ -208,7 +208,11 @@ func (q *queue) commitTree(t *Tree, jobs []*job) {
 		}
 		return
 	}
-	t.dropTiny(clean)
+	if t.set.opts.TinyDelay < 0 {
+		t.dropTiny(clean)
+	} else {
+		t.set.tiny.Store(true)
+	}
 	for _, j := range clean {
 		q.finish(j)
 	}

@@ -18,6 +18,7 @@ const (
 	yieldBytes = 1 << 30
 	yieldTime  = 5 * time.Second
 	yieldTick  = 50 * time.Millisecond
+	yieldBusy  = 100 * time.Millisecond // since the last change of a name
 
 	// Files from this size on are ingested one at a time, in the order they were closed: Ingest itself uses all cores for one, and only when a
 	// checkpoint is stored can the next one's tensors have it for a base. Two at a time, five checkpoints took 5 % more.
@@ -225,9 +226,12 @@ func (q *queue) next() (*job, time.Time) {
 	return nil, now.Add(time.Hour)
 }
 
-// yields says whether a job that is due lets writers go first. q.mu is held.
+// yields says whether a job that is due lets users go first: who writes, or makes and renames many files. q.mu is held.
 func (q *queue) yields(j *job, now time.Time) bool {
-	return q.hurry == 0 && q.set.writing.Load() > 0 && q.bytes < yieldBytes && now.Sub(j.due) < yieldTime
+	if q.hurry > 0 || q.bytes >= yieldBytes || now.Sub(j.due) >= yieldTime {
+		return false
+	}
+	return q.set.writing.Load() > 0 || time.Duration(now.UnixNano()-q.set.changed.Load()) < yieldBusy
 }
 
 // tailLater moves the first waiting job, which was closed again since it came, behind those that are due before it.

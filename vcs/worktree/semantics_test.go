@@ -687,6 +687,8 @@ func TestQuota(t *testing.T) {
 // TestTinyCopiesOfKilledProcess drops small clean copies that were still there at the start.
 func TestTinyCopiesOfKilledProcess(t *testing.T) {
 	e := newEnv(t)
+	e.opts.TinyDelay = time.Hour // the timer leaves them alone
+	e.reopen()
 	h := e.create("f")
 	_, err := h.WriteAt(bg, []byte("tiny"), 0)
 	e.ok(err)
@@ -696,6 +698,7 @@ func TestTinyCopiesOfKilledProcess(t *testing.T) {
 	e.drain()
 	e.wantState("f", "B") // a reader has it open
 	e.ok(r.Close())
+	e.set.tiny.Store(false) // closing drops nothing, as if the process had been killed
 	e.reopen()
 	e.wantState("f", "B")
 	e.ok(e.tree.SyncTree(bg))

@@ -39,6 +39,7 @@ type spool struct {
 	dirMu sync.Mutex
 	grown atomic.Bool // files were made since the directory was last synced
 
+	made    atomic.Int64 // when the last file was made, ns
 	checked atomic.Int64 // when free was asked for last, ns
 	free    atomic.Int64
 }
@@ -88,6 +89,7 @@ func (s *spool) alloc() spoolID { return spoolID(s.next.Add(1)) }
 // create makes the empty file id, open read-write.
 func (s *spool) create(id spoolID) (*os.File, error) {
 	s.grown.Store(true)
+	s.made.Store(clock())
 	return s.openat(id, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 }
 

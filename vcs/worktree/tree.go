@@ -339,6 +339,9 @@ func (t *Tree) keepRemoved(ino Ino) {
 
 // log appends a record to the journal. It fails before anything is changed.
 func (t *Tree) log(r *record) error {
+	if r.kind != recIngested {
+		t.set.changed.Store(r.time)
+	}
 	if t.j == nil {
 		return nil // replay
 	}
