@@ -150,7 +150,7 @@ func (s *Store) remember(key [8]byte, id oid.ID) {
 // candidates returns the bases worth trying, the likelier first.
 func (in *ingest) candidates(j *job, raw []byte) []objstore.Info {
 	r := in.role(j, raw)
-	if !r.track {
+	if !r.track || in.s.noBases {
 		return nil
 	}
 	var cands []objstore.Info
