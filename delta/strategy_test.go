@@ -65,6 +65,8 @@ func TestStrategies(t *testing.T) {
 		{ExponentMantissa, dtype.F32, "gauss", "none", "exponent_mantissa", 0.885},
 		{ExponentMantissa, dtype.F32, "gauss", "near", "exponent_mantissa-base", 0.80},
 		{ExponentMantissa, dtype.I64, "gauss", "near", "zstd", 0.30},
+		{Raw, dtype.F32, "gauss", "near", "raw", 1.001},
+		{Zstd, dtype.I64, "gauss", "near", "zstd", 0.30},
 	} {
 		raw := codectest.Blob(tt.shape, tt.dt, 512<<10, 1)
 		payload, res := roundTrip(t, NewEncoder(WithStrategy(tt.s)), raw, codectest.Base(tt.relation, raw, tt.dt, 2), tt.dt)

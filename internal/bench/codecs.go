@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"coral/delta"
 	"coral/internal/oid"
 	"coral/vcs"
 	"coral/vcs/content"
@@ -19,10 +20,22 @@ type Codec struct {
 	opts vcs.Options
 }
 
-// Codecs are ours, the default one first.
-var Codecs = []Codec{
-	{"auto", "what coral does: the cheapest of all, with bases", vcs.Options{}},
-	{"solo", "the same without bases", vcs.Options{NoBases: true}},
+// Codecs are ours, the default one first: then the same without bases, and each strategy by name.
+var Codecs = listCodecs()
+
+func listCodecs() []Codec {
+	list := []Codec{
+		{"auto", "what coral does: the smallest of all, with bases", vcs.Options{}},
+		{"solo", "the same without bases", vcs.Options{NoBases: true}},
+	}
+	for _, n := range delta.StrategyNames() {
+		s, err := delta.ParseStrategy(n)
+		if err != nil || s == delta.Auto {
+			continue
+		}
+		list = append(list, Codec{n, "by this strategy alone: coral add --codec " + n, vcs.Options{Strategy: s}})
+	}
+	return list
 }
 
 // ours measures one codec of ours.
