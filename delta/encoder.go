@@ -12,6 +12,7 @@ import (
 	"coral/delta/predict"
 	"coral/delta/same"
 	"coral/delta/solo"
+	"coral/delta/sparse"
 	"coral/internal/errs"
 )
 
@@ -27,6 +28,7 @@ type encoderState struct {
 	ordTable []byte
 	pred     *predict.Predictor // found for the blob, if plan.hasPred
 	fit      predict.Fitter
+	few      sparse.Coder
 	under    []byte // a block that was predicted
 	tmp      []byte // a sample compressed
 	piece    []byte // a sample
@@ -118,7 +120,9 @@ func (e *encoderState) write(dst []byte) []byte {
 func (e *encoderState) writeTables(dst []byte) ([]byte, int) {
 	n := 0
 	if e.p.hasOrd {
-		dst = appendTable(dst, tableOrdint, 0, e.ordTable)
+		k, _ := ordKind(e.p.dtype)
+		_, kind := diffCodec(k)
+		dst = appendTable(dst, kind, 0, e.ordTable)
 		n++
 	}
 	if e.p.hasPred {
@@ -158,8 +162,12 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		if out, ok := e.solo.Encode(dst, b); ok {
 			return out
 		}
-	case codecOrdint, codecPredOrdint:
+	case codecOrdint, codecPredOrdint, codecWide:
 		if out, ok := e.ord.Encode(dst, b, e.blockUnder(i)); ok {
+			return out
+		}
+	case codecSparse:
+		if out, ok := e.writeSparse(dst, b, p.blockBase(i)); ok {
 			return out
 		}
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:

@@ -108,16 +108,10 @@ func (e *encoderState) deltaBits(k ordint.Kind, ws []window) (bits, table float6
 		}
 	}
 	e.ord.Reset(k, zeros)
-	hasPred := predictable(k, zeros) && e.findPredictor(len(ws), windowRuns, func(i int) (raw, base []byte) { return ws[i].raw, ws[i].base })
+	e.p.hasPred = predictable(k, zeros) && e.findPredictor(len(ws), windowRuns, func(i int) (raw, base []byte) { return ws[i].raw, ws[i].base })
 	for _, w := range ws {
-		under := w.base
-		if hasPred {
-			if pred := e.predicted(under); e.closer(w.raw, under, pred) {
-				under = pred
-			}
-		}
-		_, extra := e.ord.Count(w.raw, under)
-		bits += float64(extra) + float64(len(w.raw)/k.Width())/64
+		_, _, extra := e.countDelta(k, w.raw, w.base)
+		bits += float64(extra)
 	}
 	codeBits, ok := e.ord.Build()
 	if ok {

@@ -53,6 +53,16 @@ var golden = []struct {
 	{"predicted-scale", dtype.F32, "gauss", "scaled", 5003, "predicted+ordint", Auto},
 	{"predicted-lerp", dtype.F32, "gauss", "lerped", 5003, "predicted+ordint", Auto},
 	{"predicted-whole", dtype.F32, "gauss", "lerped", 1500, "predicted", Auto},
+	{"difference-f64", dtype.F64, "gauss", "near", 3003, "difference", Auto},
+	{"difference-f64-nan", dtype.F64, "nan", "near", 3000, "difference", Auto},
+	{"difference-i8", dtype.I8, "gauss", "near", 3001, "difference", Auto},
+	{"difference-u16", dtype.U16, "random", "near", 3001, "difference", Auto},
+	{"difference-i32", dtype.I32, "gauss", "near", 3001, "difference", Auto},
+	{"difference-u64", dtype.U64, "random", "near", 3001, "difference", Auto},
+	{"difference-f8", dtype.F8E4M3, "random", "near", 3001, "difference", Auto},
+	{"sparse-f32", dtype.F32, "gauss", "sparse", 9003, "sparse", Auto},
+	{"sparse-bf16", dtype.BF16, "gauss", "sparse", 9001, "sparse", Auto},
+	{"sparse-i8", dtype.U8, "gauss", "sparse", 9001, "sparse", Auto},
 }
 
 func TestGolden(t *testing.T) {

@@ -18,6 +18,7 @@ type headerState struct {
 	shape   solo.Shape
 	split   solo.Tables
 	ord     *ordint.Table      // nil if there is none
+	diff    codecID            // that ord is of
 	ordMem  *ordint.Table      // kept for the next parse
 	pred    *predict.Predictor // nil if there is none
 	predMem *predict.Predictor
@@ -80,9 +81,9 @@ func (h *headerState) parseTable(kind tableKind, number int, body []byte) error 
 		if err := h.split.Parse(number, body); err != nil {
 			return corrupt("block header", "%v", err)
 		}
-	case tableOrdint:
+	case tableOrdint, tableWide:
 		k, ok := ordKind(h.dtype)
-		if !ok || number != 0 || h.ord != nil {
+		if _, want := diffCodec(k); !ok || kind != want || number != 0 || h.ord != nil {
 			return corrupt("block header", "difference table %d of %s", number, h.dtype)
 		}
 		if h.ordMem == nil {
@@ -92,6 +93,7 @@ func (h *headerState) parseTable(kind tableKind, number int, body []byte) error 
 			return corrupt("block header", "difference table: %v", err)
 		}
 		h.ord = h.ordMem
+		h.diff, _ = diffCodec(k)
 	case tablePredict:
 		if k, ok := ordKind(h.dtype); !ok || k != ordint.F32 || number != 0 || h.pred != nil {
 			return corrupt("block header", "predictor %d of %s", number, h.dtype)
@@ -145,12 +147,14 @@ func (h *headerState) check(i int, e entry) error {
 		ok = int(e.stored) <= raw
 	case codecSplit:
 		ok = int(e.stored) <= raw && h.shape.Width > 0
-	case codecOrdint:
-		ok = int(e.stored) <= raw && h.ord != nil
+	case codecOrdint, codecWide:
+		ok = int(e.stored) <= raw && h.ord != nil && h.diff == e.codec
 	case codecFloat32Raw:
 		ok = int(e.stored) == raw && coralCodec(e.codec).Codes(h.dtype)
 	case codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		ok = int(e.stored) <= raw && coralCodec(e.codec).Codes(h.dtype)
+	case codecSparse:
+		ok = int(e.stored) <= raw && h.ord != nil
 	case codecPredOrdint:
 		ok = int(e.stored) <= raw && h.ord != nil && h.pred != nil
 	case codecPredicted:

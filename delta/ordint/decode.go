@@ -88,6 +88,9 @@ func (d *Decoder) load(body []byte) {
 
 // groups decodes all groups; false means that a lane was too short.
 func (d *Decoder) groups(t *Table, dst, base, mask []byte) bool {
+	if t.kind.wide() {
+		return d.wideGroups(t, dst, base, mask)
+	}
 	w := t.kind.Width()
 	limit := 8 * uint(d.end)
 	for g := range groups(len(dst) / w) {
