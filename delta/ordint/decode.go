@@ -71,8 +71,8 @@ func (d *Decoder) Decode(t *Table, dst, stored, base []byte) error {
 		return ErrBlock
 	}
 	for l, end := range ends {
-		// Every lane ends in its last byte: nothing was read past it, nothing is left over.
-		if at := d.run[l]; at > end || at+8 <= end {
+		// Every lane ends in its last byte: nothing was read past it, nothing but zero bits is left over.
+		if at := d.run[l]; at > end || at+8 <= end || at < end && d.buf[at>>3&bufMask]>>(at&7) != 0 {
 			return ErrBlock
 		}
 	}
