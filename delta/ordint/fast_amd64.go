@@ -1,5 +1,3 @@
-//go:build !purego
-
 package ordint
 
 import "golang.org/x/sys/cpu"

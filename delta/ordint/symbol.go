@@ -15,7 +15,7 @@ package ordint
 
 import "math/bits"
 
-// Kind is an element format: its width, what is different about its differences, and where its exponent is. Wide.go has more.
+// Kind is a float format: where its exponent is.
 type Kind uint8
 
 // The kinds.
@@ -27,10 +27,7 @@ const (
 
 // Width returns the bytes of an element.
 func (k Kind) Width() int {
-	switch {
-	case k.wide():
-		return wideWidths[k]
-	case k == F32:
+	if k == F32 {
 		return 4
 	}
 	return 2

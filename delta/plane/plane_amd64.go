@@ -1,5 +1,3 @@
-//go:build !purego
-
 package plane
 
 import "golang.org/x/sys/cpu"

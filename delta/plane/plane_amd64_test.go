@@ -1,5 +1,3 @@
-//go:build !purego
-
 package plane
 
 import "testing"

@@ -1,5 +1,3 @@
-//go:build !purego
-
 package predict
 
 import "golang.org/x/sys/cpu"
