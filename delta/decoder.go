@@ -5,11 +5,11 @@ import (
 	"slices"
 
 	"coral/delta/coralml"
-	"coral/delta/field"
 	"coral/delta/lit"
 	"coral/delta/ordint"
 	"coral/delta/same"
 	"coral/delta/solo"
+	"coral/delta/sparse"
 	"coral/internal/errs"
 )
 
@@ -19,8 +19,8 @@ type decoderState struct {
 	lit  lit.Coder
 	solo *solo.Decoder
 	ord  *ordint.Decoder
-	cols *field.Decoder
 	cml  *coralml.Coder
+	few  sparse.Coder
 	pred []byte // what the base predicts: a block, 1 MiB at most
 }
 
@@ -68,19 +68,16 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 			d.solo = new(solo.Decoder)
 		}
 		return d.solo.Decode(h.shape, &h.split, dst, stored)
-	case codecOrdint:
+	case codecOrdint, codecWide:
 		return d.difference(h, dst, stored, base)
+	case codecSparse:
+		return d.places(h, dst, stored, base)
 	case codecPredOrdint:
 		d.pred = slices.Grow(d.pred[:0], len(base))[:len(base)]
 		h.pred.Apply(d.pred, base)
 		return d.difference(h, dst, stored, d.pred)
 	case codecPredicted:
 		h.pred.Apply(dst, base)
-	case codecColumns:
-		if d.cols == nil {
-			d.cols = new(field.Decoder)
-		}
-		return d.cols.Decode(h.layout, &h.columns, dst, stored)
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if d.cml == nil {
 			d.cml = new(coralml.Coder)
@@ -98,4 +95,26 @@ func (d *decoderState) difference(h *Header, dst, stored, base []byte) error {
 		d.ord = new(ordint.Decoder)
 	}
 	return d.ord.Decode(h.ord, dst, stored, base)
+}
+
+// places decodes a block of which a few elements are not as in the base.
+func (d *decoderState) places(h *Header, dst, stored, base []byte) error {
+	k, _ := ordKind(h.dtype)
+	w := k.Width()
+	copy(dst, base)
+	tail := len(dst) % w
+	rest, err := d.few.Parse(stored, len(dst)/w)
+	if err != nil {
+		return err
+	}
+	if len(rest) < tail {
+		return sparse.ErrPlaces
+	}
+	copy(dst[len(dst)-tail:], rest[len(rest)-tail:])
+	changed := d.few.Room(w)
+	if err := d.difference(h, changed, rest[:len(rest)-tail], d.few.Take(base, w)); err != nil {
+		return err
+	}
+	d.few.Put(dst, changed, w)
+	return nil
 }

@@ -6,13 +6,13 @@ import (
 	"slices"
 
 	"coral/delta/coralml"
-	"coral/delta/field"
 	"coral/delta/format/dtype"
 	"coral/delta/lit"
 	"coral/delta/ordint"
 	"coral/delta/predict"
 	"coral/delta/same"
 	"coral/delta/solo"
+	"coral/delta/sparse"
 	"coral/internal/errs"
 )
 
@@ -22,13 +22,13 @@ type encoderState struct {
 	p        plan
 	solo     *solo.Model
 	ord      *ordint.Model
-	cols     *field.Model
 	lit      lit.Coder
 	coral    *coralml.Coder
 	strategy Strategy
 	ordTable []byte
 	pred     *predict.Predictor // found for the blob, if plan.hasPred
 	fit      predict.Fitter
+	few      sparse.Coder
 	under    []byte // a block that was predicted
 	tmp      []byte // a sample compressed
 	piece    []byte // a sample
@@ -120,7 +120,9 @@ func (e *encoderState) write(dst []byte) []byte {
 func (e *encoderState) writeTables(dst []byte) ([]byte, int) {
 	n := 0
 	if e.p.hasOrd {
-		dst = appendTable(dst, tableOrdint, 0, e.ordTable)
+		k, _ := ordKind(e.p.dtype)
+		_, kind := diffCodec(k)
+		dst = appendTable(dst, kind, 0, e.ordTable)
 		n++
 	}
 	if e.p.hasPred {
@@ -134,22 +136,12 @@ func (e *encoderState) writeTables(dst []byte) ([]byte, int) {
 			n++
 		})
 	}
-	if e.p.needsColumns() {
-		e.tmp = e.cols.Tables(e.tmp, func(column int, body []byte) {
-			if n++; column < 0 {
-				dst = appendTable(dst, tableWindow, 0, body)
-			} else {
-				dst = appendTable(dst, tableColumn, column, body)
-			}
-		})
-	}
 	return dst, n
 }
 
 func (p *plan) usesBase() bool { return slices.ContainsFunc(p.codec, codecID.needsBase) }
 
-func (p *plan) needsSplit() bool   { return slices.Contains(p.codec, codecSplit) }
-func (p *plan) needsColumns() bool { return slices.Contains(p.codec, codecColumns) }
+func (p *plan) needsSplit() bool { return slices.Contains(p.codec, codecSplit) }
 
 // writeBlock appends block i by the plan's codec. What it appends for a block that cannot be coded
 // is at least as long as the block.
@@ -170,16 +162,14 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		if out, ok := e.solo.Encode(dst, b); ok {
 			return out
 		}
-	case codecOrdint, codecPredOrdint:
+	case codecOrdint, codecPredOrdint, codecWide:
 		if out, ok := e.ord.Encode(dst, b, e.blockUnder(i)); ok {
 			return out
 		}
-	case codecColumns:
-		if out, ok := e.cols.Encode(dst, b, i<<p.log); ok {
+	case codecSparse:
+		if out, ok := e.writeSparse(dst, b, p.blockBase(i)); ok {
 			return out
 		}
-		p.codec[i] = codecZstd // too many exponents that are seldom elsewhere in the blob
-		return e.writeBlock(dst, i)
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if out, ok := e.coral.Encode(coralCodec(p.codec[i]), p.dtype, dst, b, p.blockBase(i)); ok {
 			return out
@@ -220,7 +210,7 @@ func (e *encoderState) verify(payload []byte) (bool, error) {
 
 // retreat makes all blocks raw and drops the tables, after a header that could not be read back.
 func (p *plan) retreat(cause error) (bool, error) {
-	if !p.hasOrd && !p.hasPred && !p.needsSplit() && !p.needsColumns() {
+	if !p.hasOrd && !p.hasPred && !p.needsSplit() {
 		return false, fmt.Errorf("verify header of %s: %w", p.dtype, cause)
 	}
 	p.hasOrd, p.hasPred = false, false

@@ -3,7 +3,6 @@ package delta
 import (
 	"bytes"
 
-	"coral/delta/field"
 	"coral/delta/format/dtype"
 	"coral/delta/ordint"
 	"coral/delta/same"
@@ -80,24 +79,15 @@ func (e *encoderState) soloBits(b []byte, scale float64, dt dtype.Kind) float64 
 	if len(b) == 0 {
 		return 0
 	}
-	best := float64(8 * len(b))
-	layout, ok := field.LayoutOf(dt)
-	if ok {
-		if e.cols == nil {
-			e.cols = field.NewModel()
-		}
-		e.cols.Reset(layout, b)
-		e.cols.Sample(b, 0)
-		best = e.cols.Choose(int(scale*float64(len(b)))/layout.Size) / float64(layout.Size) * float64(len(b))
-	}
 	shape, ok := shapeOf(dt)
+	best := float64(8 * len(b))
 	if ok {
 		if e.solo == nil {
 			e.solo = solo.NewModel()
 		}
 		e.solo.Reset(shape)
 		e.solo.Sample(b)
-		best = min(best, e.solo.Choose(int(scale*float64(len(b)))/shape.Width)/float64(shape.Width)*float64(len(b)))
+		best = e.solo.Choose(int(scale*float64(len(b)))/shape.Width) / float64(shape.Width) * float64(len(b))
 		if shape.Top && best > tryZstd*float64(8*len(b)) {
 			return best
 		}
@@ -118,16 +108,10 @@ func (e *encoderState) deltaBits(k ordint.Kind, ws []window) (bits, table float6
 		}
 	}
 	e.ord.Reset(k, zeros)
-	hasPred := predictable(k, zeros) && e.findPredictor(len(ws), windowRuns, func(i int) (raw, base []byte) { return ws[i].raw, ws[i].base })
+	e.p.hasPred = predictable(k, zeros) && e.findPredictor(len(ws), windowRuns, func(i int) (raw, base []byte) { return ws[i].raw, ws[i].base })
 	for _, w := range ws {
-		under := w.base
-		if hasPred {
-			if pred := e.predicted(under); e.closer(w.raw, under, pred) {
-				under = pred
-			}
-		}
-		_, extra := e.ord.Count(w.raw, under)
-		bits += float64(extra) + float64(len(w.raw)/k.Width())/64
+		_, _, extra := e.countDelta(k, w.raw, w.base)
+		bits += float64(extra)
 	}
 	codeBits, ok := e.ord.Build()
 	if ok {

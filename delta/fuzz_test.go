@@ -34,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 		dt              dtype.Kind
 		shape, relation string
 	}{{dtype.F32, "gauss", "near"}, {dtype.BF16, "gauss", "sparse"}, {dtype.F16, "nan", "near"}, {dtype.F64, "gauss", "none"},
-		{dtype.BF16, "gauss", "none"}, {dtype.Bytes, "text", "none"}, {dtype.F32, "constant", "none"}, {dtype.I64, "gauss", "same"}, {dtype.F32, "gauss", "decay"}} {
+		{dtype.BF16, "gauss", "none"}, {dtype.Bytes, "text", "none"}, {dtype.F32, "constant", "none"}, {dtype.I64, "gauss", "same"}, {dtype.F32, "gauss", "decay"}, {dtype.F64, "nan", "near"}, {dtype.I16, "gauss", "sparse"}, {dtype.BF16, "gauss", "rows"}} {
 		p, _, base := samplePayload(f, c.dt, c.shape, c.relation, 2000)
 		f.Add(p, base)
 	}

@@ -43,7 +43,12 @@ func (e *encoderState) planDeltas(k ordint.Kind) {
 	p.hasPred = predictable(k, zeros) && e.findPredictor(len(p.order), fitRuns, func(i int) (raw, base []byte) {
 		return p.blockRaw(p.order[i].block), p.blockBase(p.order[i].block)
 	})
-	total := e.countDeltas()
+	total := 0
+	for j := range p.order {
+		c := &p.order[j]
+		c.codec, c.coded, c.extra = e.countDelta(k, p.blockRaw(c.block), p.blockBase(c.block))
+		total += c.coded
+	}
 	e.ordTable = e.ordTable[:0]
 	mean := 0.0
 	if codeBits, ok := e.ord.Build(); ok {
@@ -53,7 +58,7 @@ func (e *encoderState) planDeltas(k ordint.Kind) {
 	saved := 0.0
 	for _, c := range p.order {
 		n := float64(len(p.blockRaw(c.block)) / ow)
-		bits := float64(c.extra) + float64(c.coded)*mean + n/64
+		bits := float64(c.extra) + float64(c.coded)*mean
 		if s := c.solo * n; c.codec == codecPredicted || bits < keepDelta*s {
 			p.codec[c.block] = c.codec
 			saved += s - bits
@@ -64,32 +69,31 @@ func (e *encoderState) planDeltas(k ordint.Kind) {
 			p.codec[c.block] = codecOpen
 		}
 	}
-	p.hasOrd = slices.Contains(p.codec, codecOrdint) || slices.Contains(p.codec, codecPredOrdint)
+	p.hasOrd = slices.ContainsFunc(p.codec, codecID.differs)
 	p.hasPred = slices.ContainsFunc(p.codec, codecID.predicts)
 }
 
-// countDeltas chooses for each block of p.order whether it is coded as the difference to its base or to the prediction, counts those
-// differences and returns how many there are.
-func (e *encoderState) countDeltas() (total int) {
-	p := &e.p
-	for j := range p.order {
-		c := &p.order[j]
-		raw, under := p.blockRaw(c.block), p.blockBase(c.block)
-		c.codec = codecOrdint
-		if p.hasPred {
-			pred := e.predicted(under)
-			if bytes.Equal(raw, pred) {
-				c.codec = codecPredicted
-				continue
-			}
-			if e.closer(raw, under, pred) {
-				c.codec, under = codecPredOrdint, pred
-			}
+// countDelta chooses whether a block is coded as the difference to its base or to the prediction, or by the few elements that changed, and counts
+// its differences: coded of them, and the bits that they take besides their codes.
+func (e *encoderState) countDelta(k ordint.Kind, raw, base []byte) (codec codecID, coded, extra int) {
+	n := len(raw) / k.Width()
+	if e.p.hasPred {
+		pred := e.predicted(base)
+		if bytes.Equal(raw, pred) {
+			return codecPredicted, 0, 0
 		}
-		c.coded, c.extra = e.ord.Count(raw, under)
-		total += c.coded
+		if e.closer(raw, base, pred) {
+			coded, extra = e.ord.Count(raw, pred)
+			return codecPredOrdint, coded, extra + n/ordint.Group
+		}
 	}
-	return total
+	if places, ok := e.sparser(k, raw, base); ok {
+		coded, extra = e.ord.Count(places.raw, places.base)
+		return codecSparse, coded, extra + places.bits
+	}
+	codec, _ = diffCodec(k)
+	coded, extra = e.ord.Count(raw, base)
+	return codec, coded, extra + n/ordint.Group
 }
 
 // soloCost is what elements of w bytes take without base, for a block at a time: blocks of rows that are nearly all zero are next to

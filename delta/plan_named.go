@@ -43,6 +43,12 @@ func coralCodec(c codecID) coralml.Codec {
 // and again when it is written, for whoever names a codec wants that one and not speed.
 func (e *encoderState) planNamed(open int) int {
 	p := &e.p
+	switch e.strategy {
+	case Raw:
+		return p.fill(codecRaw)
+	case Zstd:
+		return p.fill(codecZstd)
+	}
 	with, without := e.strategy.named()
 	if e.coral == nil {
 		e.coral = new(coralml.Coder)
@@ -65,4 +71,14 @@ func (e *encoderState) planNamed(open int) int {
 		}
 	}
 	return open
+}
+
+// fill gives all open blocks to a codec that can code any, and returns how many are left: none.
+func (p *plan) fill(id codecID) int {
+	for i, c := range p.codec {
+		if c == codecOpen {
+			p.codec[i] = id
+		}
+	}
+	return 0
 }

@@ -8,8 +8,7 @@ import (
 )
 
 const (
-	fitRuns  = 16  // of 16 elements, looked at in a block
-	matchLen = 256 // bytes: a group of codecOrdint
+	fitRuns = 16 // of 16 elements, looked at in a block
 )
 
 // findPredictor looks for a predictor that is of use in the n parts of a blob, which are F32 and have full mantissas.
@@ -57,7 +56,7 @@ func (e *encoderState) blockUnder(i int) []byte {
 // closer reports whether pred is the better prediction of raw than base: by the groups that it hits, or else by the size of
 // the differences.
 func (e *encoderState) closer(raw, base, pred []byte) bool {
-	if b, p := matches(raw, base), matches(raw, pred); b != p {
+	if b, p := matches(raw, base, 4*ordint.Group), matches(raw, pred, 4*ordint.Group); b != p {
 		return p > b
 	}
 	return e.ord.Gate(raw, pred)+gateBit/2 < e.ord.Gate(raw, base)
@@ -65,11 +64,11 @@ func (e *encoderState) closer(raw, base, pred []byte) bool {
 
 const gateBit = 256 // of ordint.Model.Gate
 
-// matches returns how many groups of a and b are equal.
-func matches(a, b []byte) int {
+// matches returns how many groups of size bytes are equal in a and b.
+func matches(a, b []byte, size int) int {
 	n := 0
-	for at := 0; at+matchLen <= len(a); at += matchLen {
-		if bytes.Equal(a[at:at+matchLen], b[at:at+matchLen]) {
+	for at := 0; at+size <= len(a); at += size {
+		if bytes.Equal(a[at:at+size], b[at:at+size]) {
 			n++
 		}
 	}

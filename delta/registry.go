@@ -21,10 +21,10 @@ const (
 	codecSame   codecID = 5 // nothing: the base's bytes
 	codecOrdint codecID = 6 // difference of ordered integers to the base: package ordint
 
-	codecPredOrdint codecID = 7 // the same to what the base predicts: package predict
-	codecPredicted  codecID = 8 // nothing: what the base predicts
-
-	codecColumns codecID = 11 // fields of elements and GGUF blocks in columns, rANS coded: package field
+	codecPredOrdint codecID = 7  // the same to what the base predicts: package predict
+	codecPredicted  codecID = 8  // nothing: what the base predicts
+	codecWide       codecID = 9  // as codecOrdint, for element kinds that it has not: package ordint
+	codecSparse     codecID = 10 // differences of a few elements, and their places: package sparse
 
 	// coral-ml's strategies: package coralml.
 	codecFloat32Raw  codecID = 16 // difference of floats
@@ -37,7 +37,7 @@ const (
 
 var codecNames = [256]string{
 	codecRaw: "raw", codecZero: "zero", codecConst: "constant", codecZstd: "zstd", codecSplit: "split", codecSame: "same", codecOrdint: "ordint",
-	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecColumns: "columns",
+	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecWide: "difference", codecSparse: "sparse",
 	codecFloat32Raw: "float32_raw", codecCompressed: "compressed", codecXorFloat32: "xor_float32", codecXorBFloat16: "xor_bfloat16",
 	codecFields: "exponent_mantissa", codecFieldsBase: "exponent_mantissa-base",
 }
@@ -52,10 +52,15 @@ func (c codecID) String() string {
 // needsBase reports whether the decoder must be given the base.
 func (c codecID) needsBase() bool {
 	switch c {
-	case codecSame, codecOrdint, codecPredOrdint, codecPredicted, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase:
+	case codecSame, codecOrdint, codecPredOrdint, codecPredicted, codecWide, codecSparse, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase:
 		return true
 	}
 	return false
+}
+
+// differs reports whether the decoder needs the table of differences.
+func (c codecID) differs() bool {
+	return c == codecOrdint || c == codecPredOrdint || c == codecWide || c == codecSparse
 }
 
 // storesNothing reports whether a block of the codec takes no bytes, even if it has none.
@@ -73,11 +78,10 @@ const (
 	tableHuff0   tableKind = 1 // of a plane of codecSplit; the number is the plane
 	tableOrdint  tableKind = 2 // of codecOrdint and codecPredOrdint; the number is 0
 	tablePredict tableKind = 3 // the predictor: package predict; the number is 0
-	tableColumn  tableKind = 5 // of a column of codecColumns; the number is the column
-	tableWindow  tableKind = 6 // of codecColumns: window of exponents; the number is 0
+	tableWide    tableKind = 4 // of codecWide; the number is 0
 )
 
-// ordKind returns the float format that codecOrdint sees in dt; ok is false if it codes no dt.
+// ordKind returns the format that differences of dt are made in; ok is false if there are none.
 // Complex numbers are seen as their parts.
 func ordKind(dt dtype.Kind) (k ordint.Kind, ok bool) {
 	switch dt {
@@ -87,8 +91,28 @@ func ordKind(dt dtype.Kind) (k ordint.Kind, ok bool) {
 		return ordint.F16, true
 	case dtype.F32, dtype.C64:
 		return ordint.F32, true
+	case dtype.F64, dtype.C128:
+		return ordint.F64, true
+	case dtype.I8, dtype.U8, dtype.Bool, dtype.F8E8M0:
+		return ordint.Int8, true
+	case dtype.I16, dtype.U16:
+		return ordint.Int16, true
+	case dtype.I32, dtype.U32:
+		return ordint.Int32, true
+	case dtype.I64, dtype.U64:
+		return ordint.Int64, true
+	case dtype.F8E4M3, dtype.F8E5M2:
+		return ordint.F8, true
 	}
 	return 0, false
+}
+
+// diffCodec returns the codec, and the kind of its table, that codes differences of k.
+func diffCodec(k ordint.Kind) (codecID, tableKind) {
+	if k > ordint.F32 {
+		return codecWide, tableWide
+	}
+	return codecOrdint, tableOrdint
 }
 
 // shapeOf returns how codecSplit cuts elements of dt; ok is false if it does not.

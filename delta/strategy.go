@@ -20,11 +20,13 @@ const (
 	XorFloat32                       // XOR with the base; exponents apart from signs and mantissas
 	XorBFloat16                      // the same, the upper half of 4-byte elements apart from the lower
 	ExponentMantissa                 // the fields of the float apart, with or without base
+	Raw                              // as it is, to measure what all the rest takes
+	Zstd                             // by zstd, whatever it is
 
 	strategies
 )
 
-var strategyNames = [strategies]string{"auto", "float32_raw", "compressed", "xor_float32", "xor_bfloat16", "exponent_mantissa"}
+var strategyNames = [strategies]string{"auto", "float32_raw", "compressed", "xor_float32", "xor_bfloat16", "exponent_mantissa", "raw", "zstd"}
 
 // String returns the name that ParseStrategy takes.
 func (s Strategy) String() string {

@@ -25,6 +25,7 @@ type Options struct {
 	ReadOnly   bool // nothing on disk is changed
 	CacheBytes int64
 	Strategy   delta.Strategy // how files are coded: see content.Options
+	NoBases    bool           // no blob is stored as a difference to another: content.Options
 	UID, GID   uint32
 	Logger     *slog.Logger
 }
@@ -78,7 +79,7 @@ func (r *Repo) open(ctx context.Context) (err error) {
 	r.Objects = object.NewStore(r.Packs, 0)
 	r.Similar = similar.Open(r.Dir, similar.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log})
 	r.Content = content.New(r.Packs, r.Objects, content.Options{
-		CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, Logger: r.log, Neighbours: r.Similar,
+		CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, NoBases: r.opts.NoBases, Logger: r.log, Neighbours: r.Similar,
 	})
 	live := worktree.Options{ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, Logger: r.log}
 	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {

@@ -71,8 +71,8 @@ func (d *Decoder) Decode(t *Table, dst, stored, base []byte) error {
 		return ErrBlock
 	}
 	for l, end := range ends {
-		// Every lane ends in its last byte: nothing was read past it, nothing is left over.
-		if at := d.run[l]; at > end || at+8 <= end {
+		// Every lane ends in its last byte: nothing was read past it, nothing but zero bits is left over.
+		if at := d.run[l]; at > end || at+8 <= end || at < end && d.buf[at>>3&bufMask]>>(at&7) != 0 {
 			return ErrBlock
 		}
 	}
@@ -88,6 +88,9 @@ func (d *Decoder) load(body []byte) {
 
 // groups decodes all groups; false means that a lane was too short.
 func (d *Decoder) groups(t *Table, dst, base, mask []byte) bool {
+	if t.kind.wide() {
+		return d.wideGroups(t, dst, base, mask)
+	}
 	w := t.kind.Width()
 	limit := 8 * uint(d.end)
 	for g := range groups(len(dst) / w) {

@@ -8,7 +8,7 @@ type laneWriter struct {
 	acc uint64
 	n   uint // bits in acc, fewer than 8 between groups
 	at  int
-	buf [maxLane + 16*5 + 8]byte
+	buf [maxLane + 16*10 + 8]byte
 }
 
 const maxLane = 0xffff
@@ -34,9 +34,15 @@ func (m *Model) Encode(dst, raw, base []byte) (out []byte, ok bool) {
 			masked = true
 			continue
 		}
-		if w == 2 {
+		switch {
+		case m.kind.wide():
+			if !m.putWide(r, b) {
+				return dst[:start], false
+			}
+			continue
+		case w == 2:
 			m.group16(&vals, r, b)
-		} else {
+		default:
 			m.group32(&vals, r, b)
 		}
 		for l := range m.lane {
@@ -62,7 +68,7 @@ func (m *Model) Encode(dst, raw, base []byte) (out []byte, ok bool) {
 }
 
 // noMask is the longest mask: blocks have at most 2^20 bytes.
-var noMask [(1 << 20) / 2 / groupLen / 8]byte
+var noMask [(1 << 20) / groupLen / 8]byte
 
 // A value is what is put into a lane for an element: the code, the extra bits above it, and in
 // the byte from valueLen on the number of both.

@@ -1,3 +1,5 @@
+//go:build !purego
+
 package ordint
 
 import "golang.org/x/sys/cpu"

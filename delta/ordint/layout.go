@@ -28,6 +28,9 @@ import (
 // Elements of the groups not masked are coded in order; element i of a group is in lane i%4. A
 // lane is a stream of bits filled from the least significant bit of each byte up, ended by fewer than 8 zero
 // bits. For each element: the code of its symbol in the context of the base's exponent, then the symbol's extra bits.
+// Group is the number of elements of a group.
+const Group = groupLen
+
 const (
 	groupLen    = 64
 	laneCount   = 4
@@ -42,7 +45,7 @@ type Table struct {
 	kind Kind
 	zero uint
 	ctx  [512]uint16                          // by the base's sign and the 8 bits below it: context * huff.TableSize
-	code [maxContexts * huff.TableSize]uint16 // 16-bit kinds: as resolve makes it; F32: as total does
+	code [maxContexts * huff.TableSize]uint16 // 16-bit floats: as resolve makes it; F32: as total does; others: symbol<<8 | length
 }
 
 var errTable = errors.New("table is malformed")
@@ -68,6 +71,9 @@ func (t *Table) Parse(k Kind, b []byte) error {
 	b = b[1+contexts:]
 	var code huff.Code
 	limit := maxClass(k.bits() - int(zero))
+	if k.wide() {
+		limit = k.wideClass()
+	}
 	for c := range contexts {
 		rest, err := code.Parse(b)
 		if err != nil {
@@ -79,9 +85,11 @@ func (t *Table) Parse(k Kind, b []byte) error {
 		b = rest
 		tab := (*[huff.TableSize]uint16)(t.code[c*huff.TableSize:])
 		code.Fill(tab)
-		if k.Width() == 2 {
+		switch {
+		case k.wide():
+		case k.Width() == 2:
 			resolve(tab)
-		} else {
+		default:
 			total(tab)
 		}
 		for top := range 256 {

@@ -70,6 +70,11 @@ func (m *Model) Gate(raw, base []byte) int {
 	sum, seen := 0, 0
 	for from := 0; from+step <= n; from += step {
 		i := from + seen*29%step // not in step with rows
+		if m.kind.wide() {
+			sum += m.kind.size(raw[i*w:i*w+w], base[i*w:i*w+w])
+			seen++
+			continue
+		}
 		var d int32
 		if w == 2 {
 			d = diff16(le.Uint16(raw[2*i:]), le.Uint16(base[2*i:]))
@@ -95,9 +100,12 @@ func (m *Model) Count(raw, base []byte) (coded, extra int) {
 			continue
 		}
 		coded += (to - from) / w
-		if w == 2 {
+		switch {
+		case m.kind.wide():
+			extra += m.countWide(r, b)
+		case w == 2:
 			extra += m.count16(r, b)
-		} else {
+		default:
 			extra += m.count32(r, b)
 		}
 	}

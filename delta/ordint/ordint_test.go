@@ -10,7 +10,7 @@ import (
 	"coral/delta/format/dtype"
 )
 
-var kinds = map[dtype.Kind]Kind{dtype.BF16: BF16, dtype.F16: F16, dtype.F32: F32}
+var kinds = map[dtype.Kind]Kind{dtype.BF16: BF16, dtype.F16: F16, dtype.F32: F32, dtype.F64: F64, dtype.I8: Int8, dtype.I16: Int16, dtype.U32: Int32, dtype.I64: Int64, dtype.F8E4M3: F8}
 
 func encode(m *Model, k Kind, raw, base []byte) (table, stored []byte, ok bool) {
 	zero := CommonZeros(CommonZeros(32, raw), base)
@@ -24,6 +24,16 @@ func encode(m *Model, k Kind, raw, base []byte) (table, stored []byte, ok bool) 
 }
 
 func TestSuite(t *testing.T) {
+	suite(t, []dtype.Kind{dtype.BF16, dtype.F16, dtype.F32}, []string{"near", "sparse", "rows", "far"})
+}
+
+func TestWideSuite(t *testing.T) {
+	suite(t, []dtype.Kind{dtype.F64, dtype.F8E4M3}, []string{"near", "far"})
+	suite(t, []dtype.Kind{dtype.I8, dtype.I16, dtype.U32, dtype.I64}, []string{"rows"})
+}
+
+func suite(t *testing.T, dts []dtype.Kind, relations []string) {
+	t.Helper()
 	m := NewModel()
 	var d Decoder
 	table := new(Table)
@@ -37,7 +47,7 @@ func TestSuite(t *testing.T) {
 			}
 			return d.Decode(table, dst, stored, base)
 		},
-	}, []dtype.Kind{dtype.BF16, dtype.F16, dtype.F32}, []string{"near", "sparse", "rows", "far"})
+	}, dts, relations)
 }
 
 // TestSymbols proves that intervals tile the differences: classify and interval agree on all
@@ -62,6 +72,42 @@ func TestSymbols(t *testing.T) {
 				if v >= math.MinInt32 && v <= math.MaxInt32 {
 					check(int32(v), 32)
 				}
+			}
+		}
+	}
+}
+
+// TestWideSymbols does the same for the kinds of wide.go, and that differences undo.
+func TestWideSymbols(t *testing.T) {
+	check := func(k Kind, d int64) {
+		s, x, v := classify64(d, k.fine())
+		low, extra := interval64(s, k.fine())
+		if low+int64(v) != d || extra != x || x < 63 && v>>x != 0 {
+			t.Fatalf("%d: symbol %d, %d extra bits %d; its interval begins at %d with %d", d, s, x, v, low, extra)
+		}
+		if c := int(s) - zeroSymbol; max(c, -c) > k.wideClass() {
+			t.Fatalf("%d: class %d is above %d", d, c, k.wideClass())
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 3))
+	for k := F64; k <= F8; k++ {
+		bits := 8 * k.Width()
+		for e := range bits {
+			for i := int64(-9); i < 10; i++ {
+				for _, d := range []int64{1<<e + i, -(1 << e) + i} {
+					check(k, d<<(64-bits)>>(64-bits))
+				}
+			}
+		}
+		for range 1 << 14 {
+			u, b := r.Uint64()>>(64-bits), r.Uint64()>>(64-bits)
+			if r.IntN(2) == 0 {
+				b = u ^ uint64(r.IntN(4))
+			}
+			d := k.difference(u, b)
+			check(k, d)
+			if got := k.apply(d, b) << (64 - bits) >> (64 - bits); got != u {
+				t.Fatalf("kind %d: %x to %x: %x", k, u, b, got)
 			}
 		}
 	}
@@ -97,6 +143,9 @@ func TestDifferencesAreInverse(t *testing.T) {
 func TestFastEqualsPlain(t *testing.T) {
 	m := NewModel()
 	for dt, k := range kinds {
+		if k.wide() {
+			continue // one loop only
+		}
 		for _, shape := range codectest.Shapes {
 			raw := codectest.Blob(shape, dt, 4096, 1)
 			base := codectest.Base("near", raw, dt, 2)
@@ -134,7 +183,7 @@ func TestRandomBits(t *testing.T) {
 	m := NewModel()
 	var d Decoder
 	r := rand.New(rand.NewPCG(9, 2))
-	for _, k := range []Kind{BF16, F16, F32} {
+	for _, k := range []Kind{BF16, F16, F32, F64, Int8, Int16, Int32, Int64, F8} {
 		for n := range 400 {
 			raw, base := make([]byte, n*11%3000), make([]byte, n*11%3000)
 			for i := range raw {
@@ -187,7 +236,7 @@ func FuzzDecode(f *testing.F) {
 	var d Decoder
 	f.Fuzz(func(t *testing.T, k uint8, tab, stored, base []byte) {
 		var table Table
-		if table.Parse(Kind(k%3), tab) == nil {
+		if table.Parse(Kind(k%9), tab) == nil {
 			_ = d.Decode(&table, make([]byte, len(base)), stored, base)
 		}
 	})

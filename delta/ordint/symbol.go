@@ -15,7 +15,7 @@ package ordint
 
 import "math/bits"
 
-// Kind is a float format: where its exponent is.
+// Kind is an element format: its width, what is different about its differences, and where its exponent is. Wide.go has more.
 type Kind uint8
 
 // The kinds.
@@ -27,7 +27,10 @@ const (
 
 // Width returns the bytes of an element.
 func (k Kind) Width() int {
-	if k == F32 {
+	switch {
+	case k.wide():
+		return wideWidths[k]
+	case k == F32:
 		return 4
 	}
 	return 2

@@ -1,3 +1,5 @@
+//go:build !purego
+
 package plane
 
 import "golang.org/x/sys/cpu"

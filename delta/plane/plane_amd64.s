@@ -1,3 +1,5 @@
+//go:build !purego
+
 #include "textflag.h"
 
 // 16 elements a turn. Plain version: plainSplit in plane_test.go. n is a positive multiple of 16.

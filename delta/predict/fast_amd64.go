@@ -1,3 +1,5 @@
+//go:build !purego
+
 package predict
 
 import "golang.org/x/sys/cpu"

@@ -30,8 +30,9 @@ var may = map[string][]string{
 	"fs":                 {"vcs", "objstore/cache", "internal/oid", "internal/errs", "internal/invariant"},
 	"internal/control":   {"internal/errs"},
 	"internal/service":   {"fs", "vcs", "objstore", "internal/control", "internal/oid", "internal/errs"},
+	"internal/bench":     {"vcs", "delta", "internal/oid", "internal/errs"},
 	"internal/daemon":    {"internal/service", "internal/control", "internal/errs"},
-	"cmd/coral":          {"internal/daemon", "internal/service", "internal/control", "internal/oid", "internal/errs", "vcs", "objstore", "delta/format"},
+	"cmd/coral":          {"internal/daemon", "internal/service", "internal/bench", "internal/control", "internal/oid", "internal/errs", "vcs", "objstore", "delta/format"},
 	"internal/archtest":  {},
 	"internal/testutil":  {"internal/errs", "internal/oid"},
 	"integration":        {"internal/testutil", "internal/control"},
@@ -184,5 +185,32 @@ func TestNoStrayFiles(t *testing.T) {
 				t.Errorf("%s: a package called %s says nothing", s.file, bad)
 			}
 		}
+	}
+}
+
+// TestPuregoTwins wants every file of assembly, and the Go code that calls it, to be left out of a build with -tags purego: that
+// build is how the portable loops are tested and measured on a machine that has the vector instructions.
+func TestPuregoTwins(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir(filepath.Join("..", "..", "delta"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(d.Name(), "_amd64") && !strings.Contains(d.Name(), "_arm64") && !strings.HasSuffix(d.Name(), ".s") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		found++
+		line, _, _ := strings.Cut(string(b), "\n")
+		if !strings.HasPrefix(line, "//go:build ") || !strings.Contains(line, "!purego") {
+			t.Errorf("%s: the first line must be a build constraint with !purego, and its portable twin's one with purego", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found == 0 {
+		t.Error("found no assembly under delta/")
 	}
 }

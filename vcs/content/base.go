@@ -99,7 +99,7 @@ type role struct {
 // less than its own distribution after ten steps (research/compression.md §2.0). But where rows had no gradient yet (zeros), others had
 // none since, and their moment only decayed: package predict knows by how much. MiniLM's word embeddings, 15 steps later: 0.074 of raw instead of 0.122.
 func (in *ingest) role(j *job, raw []byte) role {
-	if j.payload < 0 || len(raw) < minDelta {
+	if j.payload < 0 || len(raw) < minDelta || in.s.noBases {
 		return role{}
 	}
 	p := &in.layout.Payloads[j.payload]

@@ -30,6 +30,7 @@ type Options struct {
 	CacheBytes int64          // decoded blocks kept in memory; 0 means 64 MiB
 	Workers    int            // parallel encoders and decoders; 0 means GOMAXPROCS
 	Strategy   delta.Strategy // how blobs are coded; see SetStrategy
+	NoBases    bool           // every blob is coded alone; for measuring what bases are worth
 	Logger     *slog.Logger
 	Neighbours Neighbours // nil: bases are found by name alone
 }
@@ -41,6 +42,7 @@ type Store struct {
 	objects *object.Store
 	log     *slog.Logger
 	workers int
+	noBases bool
 	parse   func(io.ReaderAt, int64) (*format.Layout, error)
 
 	raw     *arena          // bytes read and not yet stored
@@ -69,7 +71,7 @@ const maxMemoryWorkers = 4
 
 // New returns a Store. Close it.
 func New(b Backend, objects *object.Store, opts Options) *Store {
-	s := &Store{b: b, near: opts.Neighbours, objects: objects, log: opts.Logger, workers: opts.Workers, parse: detect.Parse}
+	s := &Store{b: b, near: opts.Neighbours, objects: objects, log: opts.Logger, workers: opts.Workers, noBases: opts.NoBases, parse: detect.Parse}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -1,5 +1,0 @@
-//go:build !amd64
-
-package field
-
-func fastExponents(_, _, _, _ []byte, _ uint8) int { return 0 }

@@ -1,5 +1,0 @@
-//go:build !amd64
-
-package field
-
-func portable(fn func()) { fn() }
