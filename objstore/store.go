@@ -46,7 +46,7 @@ type Record struct {
 	ID      oid.ID // of the raw bytes
 	Codec   uint16 // meaning belongs to the writer (delta.FrameCodec)
 	DType   uint8  // meaning belongs to the writer (dtype.Kind); 0 if none
-	Depth   uint8  // 0, or the base's depth + 1
+	Depth   uint8  // 0, or greater than the base's; the base's + 1 when it was put
 	RawSize int64  // length of the raw bytes
 	Base    oid.ID // zero if none
 	Payload []byte // at most MaxPayload

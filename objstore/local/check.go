@@ -260,7 +260,7 @@ func (c *checker) base(info objstore.Info) {
 		c.found(info.Pack, info.Offset-pack.HeaderSize, info.ID, "its base %s is missing", info.Base.Short())
 	case err != nil:
 		c.found(0, 0, info.Base, "%v", err)
-	case info.Depth != base.Depth+1:
+	case info.Depth <= base.Depth:
 		c.found(info.Pack, info.Offset-pack.HeaderSize, info.ID, "depth %d over a base of depth %d", info.Depth, base.Depth)
 	}
 }

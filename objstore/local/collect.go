@@ -247,7 +247,7 @@ func (c *collector) candidate(n uint64) bool { return c.packs[n] != nil && c.pac
 // drop takes the records that are not kept out of the index, deltas before their bases, and marks the packs that hold them as
 // having frames nobody should miss. From here on a crash costs only space.
 func (c *collector) drop(ctx context.Context) error {
-	if err := c.update(c.loosen); err != nil {
+	if err := c.s.update(c.loosen); err != nil {
 		return err
 	}
 	depths, err := c.deepest(ctx)
@@ -292,7 +292,7 @@ func (c *collector) dropDepth(ctx context.Context, depth uint8) error {
 		if len(ids) == 0 {
 			return nil
 		}
-		err := c.update(func(tx *index.Tx) error {
+		err := c.s.update(func(tx *index.Tx) error {
 			for _, id := range ids {
 				if err := tx.Delete(id); err != nil {
 					return err
@@ -322,19 +322,19 @@ func (c *collector) dropDepth(ctx context.Context, depth uint8) error {
 }
 
 // update runs one index transaction and makes readers see it.
-func (c *collector) update(fn func(tx *index.Tx) error) error {
-	err := c.s.ix.Update(fn)
-	c.s.infos.clear()
+func (s *Store) update(fn func(tx *index.Tx) error) error {
+	err := s.ix.Update(fn)
+	s.infos.clear()
 	if err != nil {
-		return c.s.writeError(err)
+		return s.writeError(err)
 	}
-	rows, err := c.s.ix.Packs()
+	rows, err := s.ix.Packs()
 	if err != nil {
-		return c.s.fail(err)
+		return s.fail(err)
 	}
-	c.s.mu.Lock()
-	c.s.rows = rows
-	c.s.mu.Unlock()
+	s.mu.Lock()
+	s.rows = rows
+	s.mu.Unlock()
 	return nil
 }
 

@@ -60,7 +60,7 @@ func (s *Store) checkBase(rec objstore.Record) error {
 	if err != nil {
 		return fmt.Errorf("put %s %s: its base %s: %w", rec.Kind, rec.ID.Short(), rec.Base.Short(), err)
 	}
-	if rec.Depth != base.Depth+1 {
+	if rec.Depth <= base.Depth {
 		return fmt.Errorf("put %s %s: depth %d over a base of depth %d: %w", rec.Kind, rec.ID.Short(), rec.Depth, base.Depth, errs.Invalid)
 	}
 	return nil

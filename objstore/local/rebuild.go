@@ -32,6 +32,8 @@ type builder struct {
 	batch   []objstore.Info
 	records int64
 	next    uint64
+	twice   bool // some id has several copies
+	deepest uint8
 }
 
 func (b *builder) build(ctx context.Context, path string) (records int64, err error) {
@@ -73,6 +75,11 @@ func (b *builder) fill(ctx context.Context, packs []uint64) error {
 	if err := b.flush(ctx, nil); err != nil {
 		return err
 	}
+	if b.twice {
+		if err := b.mend(ctx, packs); err != nil {
+			return err
+		}
+	}
 	for again := true; again; {
 		var err error
 		if again, err = b.prune(ctx); err != nil {
@@ -85,43 +92,49 @@ func (b *builder) fill(ctx context.Context, packs []uint64) error {
 // prune takes out the records whose base is in no pack, one link of a chain at a time: nobody can decode them, and while the index
 // has them, storing the same bytes again would do nothing. It reports whether there were any.
 func (b *builder) prune(ctx context.Context) (found bool, err error) {
+	err = b.batches(ctx, func(batch []objstore.Info) error {
+		orphans, err := b.orphans(batch)
+		if err != nil || len(orphans) == 0 {
+			return err
+		}
+		found = true
+		return b.ix.Update(func(tx *index.Tx) error { return b.drop(tx, orphans) })
+	})
+	return found, err
+}
+
+// batches calls fn with every record of the index, some at a time.
+func (b *builder) batches(ctx context.Context, fn func([]objstore.Info) error) (err error) {
 	var batch []objstore.Info
 	for from, more := (oid.ID{}), true; more; {
 		if err := ctx.Err(); err != nil {
-			return found, err
+			return err
 		}
 		if batch, err = b.ix.Range(batch[:0], from, rangeBatch); err != nil {
-			return found, err
+			return err
 		}
 		if more = len(batch) == rangeBatch; more {
 			from, more = successor(batch[len(batch)-1].ID)
 		}
-		orphans, err := b.orphans(batch)
-		if err != nil {
-			return found, err
-		}
-		if len(orphans) == 0 {
-			continue
-		}
-		found = true
-		if err := b.ix.Update(func(tx *index.Tx) error { return b.drop(tx, orphans) }); err != nil {
-			return found, err
+		if err := fn(batch); err != nil {
+			return err
 		}
 	}
-	return found, nil
+	return nil
 }
 
-// orphans returns those of batch whose base the index lacks.
+// orphans returns those of batch whose base the index lacks, or has at no less depth.
 func (b *builder) orphans(batch []objstore.Info) (out []objstore.Info, err error) {
 	for _, info := range batch {
 		if info.Base.IsZero() {
 			continue
 		}
-		switch _, err := b.ix.Get(info.Base); {
-		case errors.Is(err, errs.NotFound):
-			out = append(out, info)
-		case err != nil:
+		base, err := b.ix.Get(info.Base)
+		if err != nil && !errors.Is(err, errs.NotFound) {
 			return nil, err
+		}
+		if err != nil || base.Depth >= info.Depth {
+			out = append(out, info)
 		}
 	}
 	return out, nil
@@ -130,7 +143,7 @@ func (b *builder) orphans(batch []objstore.Info) (out []objstore.Info, err error
 // drop removes orphans and marks their packs as having frames that the index leaves out.
 func (b *builder) drop(tx *index.Tx, orphans []objstore.Info) error {
 	for _, info := range orphans {
-		b.found(info.Pack, pack.Frame{ID: info.ID}, info.Offset-pack.HeaderSize, "its base %s is in no pack", info.Base.Short())
+		b.found(info.Pack, pack.Frame{ID: info.ID}, info.Offset-pack.HeaderSize, "its base %s is in no pack at less depth", info.Base.Short())
 		b.records--
 		row, _, err := tx.Pack(info.Pack)
 		if err != nil {
@@ -234,14 +247,15 @@ func (b *builder) flush(ctx context.Context, more func(tx *index.Tx) error) erro
 }
 
 // put adds info. Of several copies the last one that is valid wins: it is the one the index had. An older one may be what a Collect dropped
-// before the id was stored again, perhaps on another base, and mixing the two could close a circle of bases.
+// before the id was stored again, or what a Replacer replaced, perhaps on another base, and mixing the two could close a circle of bases: see mend.
 func (b *builder) put(ctx context.Context, tx *index.Tx, info objstore.Info) error {
+	b.deepest = max(b.deepest, info.Depth)
 	_, err := tx.Get(info.ID)
 	if errors.Is(err, errs.NotFound) {
 		b.records++
 		return tx.Put(info)
 	}
-	if err != nil || !b.valid(ctx, info) {
+	if b.twice = true; err != nil || !b.valid(ctx, info) {
 		return err
 	}
 	return tx.Put(info)

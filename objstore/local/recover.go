@@ -1,9 +1,11 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"coral/internal/errs"
 	"coral/internal/oid"
@@ -32,6 +34,9 @@ func (s *Store) recover(ctx context.Context, packs []uint64, rebuilt bool) error
 		}
 	}
 	if s.readOnly {
+		if s.ix == nil {
+			s.settle()
+		}
 		return nil
 	}
 	return s.dropDead(ctx, onDisk, dead)
@@ -91,11 +96,11 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 	if err != nil {
 		return row, err
 	}
-	if s.readOnly && s.ix == nil && s.overlayDirectory(r, n, size, onDisk) {
+	if s.readOnly && s.ix == nil && s.overlayDirectory(r, n, size) {
 		release()
 		return row, nil
 	}
-	t, err := s.scanTail(ctx, r, n, max(row.Length, pack.FileHeaderSize), size)
+	t, err := s.scanTail(ctx, r, n, max(row.Length, pack.FileHeaderSize), size, onDisk)
 	headless := !known && r.HeaderDamage() != nil
 	release()
 	if err != nil {
@@ -104,7 +109,7 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 	s.log.Info("recovered a pack that was not synced", "op", "open", "path", s.packPath(n), "records", len(t.infos),
 		"gaps", len(t.gaps), "torn_bytes", t.end-t.torn)
 	if s.readOnly {
-		s.overlay(t.infos, onDisk)
+		s.overlay(t.infos)
 		return row, nil
 	}
 	if headless { // a power cut kept the trailer and lost the first sector
@@ -120,12 +125,14 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 	if t.sealed {
 		row.Length, row.Sealed = size, true
 	}
-	return row, s.indexTail(n, row, t.infos, onDisk)
+	return row, s.indexTail(n, row, t.infos)
 }
 
-// scanTail reads pack n from the offset from. A record whose base is lost counts as torn: if it were kept, putting it again would do nothing,
-// and nobody could ever decode it. A base is always put before what is based on it, so it lies further ahead.
-func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, size int64) (*tail, error) {
+// scanTail reads pack n from the offset from. A record whose base is lost, or not less deep, counts as torn: if it were kept, putting it again would do nothing,
+// and nobody could ever decode it. A base is always put before what is based on it, so it lies further ahead. So does a second copy of a record that
+// the index has: it is left of a Replacer or a Collect that was cut short. If it were kept, rebuilding the index would prefer it, and mix records
+// of before the replacement with records of after it.
+func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, size int64, onDisk map[uint64]bool) (*tail, error) {
 	end, sealed, err := r.End(size)
 	if err != nil {
 		return nil, err
@@ -140,14 +147,17 @@ func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, si
 		}
 	}
 	t := &tail{n: n, salt: r.Salt(), size: size, end: end, sealed: sealed, torn: end}
-	here := map[oid.ID]bool{}
+	here := map[oid.ID]uint8{} // depths
 	err = r.Scan(ctx, from, end, true, func(e pack.Entry, intact bool) error {
-		if !intact || !e.Base.IsZero() && !here[e.Base] && !s.indexed(e.Base) {
+		if !intact || !s.based(e.Frame, here) {
 			return t.hole(e.Offset, e.Size())
+		}
+		if again, err := s.stored(ctx, e.Info(n, e.Offset), onDisk); again || err != nil {
+			return errors.Join(err, t.hole(e.Offset, e.Size()))
 		}
 		t.frames++
 		if !e.Filler() {
-			here[e.ID] = true
+			here[e.ID] = e.Depth
 			t.infos = append(t.infos, e.Info(n, e.Offset))
 		}
 		return nil
@@ -158,10 +168,37 @@ func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, si
 	return t, err
 }
 
-// indexed reports whether the index has id, even if in a pack that is missing: that file may come back.
-func (s *Store) indexed(id oid.ID) bool {
-	_, err := s.lookup(id)
-	return err == nil
+// based reports whether the base of f is among the frames here before it or in the index (even if in a pack that is missing: that file may come
+// back), at less depth: a replacement that was cut short may have left a record whose base was not replaced. Without an index that is for settle.
+func (s *Store) based(f pack.Frame, here map[oid.ID]uint8) bool {
+	if f.Base.IsZero() || s.ix == nil {
+		return true
+	}
+	depth, ok := here[f.Base]
+	if !ok {
+		base, err := s.lookup(f.Base)
+		depth, ok = base.Depth, err == nil
+	}
+	return ok && depth < f.Depth
+}
+
+// stored reports whether the index has another copy of the record info, which is whole. Without an index every copy counts: see settle.
+func (s *Store) stored(ctx context.Context, info objstore.Info, onDisk map[uint64]bool) (bool, error) {
+	if s.ix == nil {
+		return false, nil
+	}
+	old, err := s.lookup(info.ID)
+	if err != nil || old == info || !onDisk[old.Pack] {
+		return false, nil
+	}
+	_, err = s.read(old, func(r *pack.Reader, at objstore.Info) error {
+		_, err := r.ReadFrame(ctx, at)
+		return err
+	})
+	if err != nil && !errors.Is(err, errs.Corrupt) {
+		return false, err
+	}
+	return err == nil, nil
 }
 
 // hole adds torn bytes.
@@ -211,20 +248,13 @@ func (s *Store) repair(t *tail) error {
 }
 
 // indexTail adds the records of a recovered tail, in transactions of bounded size, and then the row of the pack.
-func (s *Store) indexTail(n uint64, row index.Pack, infos []objstore.Info, onDisk map[uint64]bool) error {
+func (s *Store) indexTail(n uint64, row index.Pack, infos []objstore.Info) error {
 	for {
 		k := min(len(infos), maxPending)
 		part := infos[:k]
 		infos = infos[k:]
 		err := s.ix.Update(func(tx *index.Tx) error {
 			for _, info := range part {
-				old, err := tx.Get(info.ID)
-				if err == nil && onDisk[old.Pack] {
-					continue
-				}
-				if err != nil && !errors.Is(err, errs.NotFound) {
-					return err
-				}
 				if err := tx.Put(info); err != nil {
 					return err
 				}
@@ -242,24 +272,56 @@ func (s *Store) indexTail(n uint64, row index.Pack, infos []objstore.Info, onDis
 		}
 	}
 	s.env.step("tail indexed")
+	s.infos.clear()
 	s.mu.Lock()
 	s.rows[n] = row
 	s.mu.Unlock()
 	return nil
 }
 
-// overlay keeps infos in memory for a read-only store.
-func (s *Store) overlay(infos []objstore.Info, onDisk map[uint64]bool) {
+// overlay keeps infos in memory for a read-only store. Of several copies of a record the last one counts, until settle finds that it cannot be.
+func (s *Store) overlay(infos []objstore.Info) {
 	for _, info := range infos {
-		if old, err := s.lookup(info.ID); err == nil && onDisk[old.Pack] {
-			continue
+		if old, ok := s.pending[info.ID]; ok {
+			s.copies = append(s.copies, old)
 		}
 		s.pending[info.ID] = info
 	}
 }
 
+// settle chooses among copies of records that overlay found: if the last copies of all do not fit together, since some record is not deeper than its
+// base or lacks it, all are chosen anew, shallow ones first (see builder.mend). What is left out then cannot be decoded.
+func (s *Store) settle() {
+	copies := s.copies
+	s.copies = nil
+	fits := func(in map[oid.ID]objstore.Info, info objstore.Info) bool {
+		base, ok := in[info.Base]
+		return info.Base.IsZero() || ok && base.Depth < info.Depth
+	}
+	sound := true
+	for _, info := range s.pending {
+		sound = sound && fits(s.pending, info)
+	}
+	if sound {
+		return
+	}
+	for _, info := range s.pending {
+		copies = append(copies, info)
+	}
+	slices.SortFunc(copies, func(a, b objstore.Info) int {
+		return cmp.Or(cmp.Compare(a.Depth, b.Depth), cmp.Compare(b.Pack, a.Pack), cmp.Compare(b.Offset, a.Offset))
+	})
+	chosen := make(map[oid.ID]objstore.Info, len(s.pending))
+	for _, info := range copies {
+		if _, ok := chosen[info.ID]; !ok && fits(chosen, info) {
+			chosen[info.ID] = info
+		}
+	}
+	s.pending = chosen
+}
+
 // overlayDirectory takes the records of a sealed pack from its directory, without reading the frames.
-func (s *Store) overlayDirectory(r *pack.Reader, n uint64, size int64, onDisk map[uint64]bool) bool {
+func (s *Store) overlayDirectory(r *pack.Reader, n uint64, size int64) bool {
 	var infos []objstore.Info
 	err := r.Directory(size, func(e pack.Entry) error {
 		if !e.Filler() {
@@ -268,7 +330,7 @@ func (s *Store) overlayDirectory(r *pack.Reader, n uint64, size int64, onDisk ma
 		return nil
 	})
 	if err == nil {
-		s.overlay(infos, onDisk)
+		s.overlay(infos)
 	}
 	return err == nil
 }

@@ -99,7 +99,7 @@ func (c *collector) commit(ctx context.Context) error {
 	}
 	s.env.step("new packs synced")
 	c.tried = true
-	if err := c.update(c.moveAll); err != nil {
+	if err := c.s.update(c.moveAll); err != nil {
 		return err
 	}
 	done := c.done
@@ -174,13 +174,7 @@ func (c *collector) abandon() error {
 	if c.w != nil {
 		c.done = append(c.done, c.w)
 	}
-	var err error
-	for _, w := range c.done {
-		err = errors.Join(err, w.Close())
-		if !c.tried {
-			err = errors.Join(err, c.s.env.fs.Remove(c.s.packPath(w.Number())))
-		}
-	}
+	err := c.s.discard(c.done, c.tried)
 	c.done, c.w = nil, nil
 	return err
 }

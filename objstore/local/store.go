@@ -64,6 +64,7 @@ type Store struct {
 	flushing map[oid.ID]objstore.Info // being written to the index
 	hints    map[string][]byte
 	hintsOut map[string][]byte // being written to the index
+	copies   []objstore.Info   // of records in pending, while a read-only store without index is opened
 	rows     map[uint64]index.Pack
 	lost     map[uint64]bool // packs of the index that were not there, or not readable, at Open
 

@@ -34,7 +34,17 @@ func TestTrace(t *testing.T) {
 		_, err := s.Collect(t.Context(), func(id oid.ID) bool { return ids[id] }, true, false)
 		ok(t, err)
 	})
-	part("collect nothing", func() {
+	part("replace a record", func() {
+		r, err := s.Replace(nil)
+		ok(t, err)
+		again := rec(1)
+		again.Base, again.Depth = oid.ID{}, 0
+		ok(t, r.Put(t.Context(), again))
+		_, err = r.Commit(t.Context())
+		ok(t, err)
+		ok(t, r.Close())
+	})
+	part("collect what was replaced", func() {
 		_, err := s.Collect(t.Context(), func(oid.ID) bool { return true }, true, false)
 		ok(t, err)
 	})
