@@ -175,10 +175,10 @@ func TestSessionText(t *testing.T) {
 	w.session("second.golden", []string{
 		"add $BASE/run --to ckpt", "snapshot -m 'step 2'", "log --oneline", "show HEAD", "branch exp/a v1", "branch", "tag best -m 'the best one'", "tag", "checkout exp/a",
 		"checkout v1", "status", "snapshot", "checkout -b next", "branch -m next later", "branch -d main", "branch -d later", "checkout main", "branch -d later", "tag -d best",
-		"export v1:ckpt $BASE/out", "export v1 $BASE/out", "fsck --full", "gc --dry-run", "cache drop", "sync",
+		"export v1:ckpt $BASE/out", "export v1 $BASE/out", "fsck --full", "gc --dry-run", "optimize --dry-run", "optimize", "cache drop", "sync",
 	})
 	w.session("errors.golden", []string{
-		"nope", "snapsot", "status extra", "log --nope", "log nowhere", "show main:nowhere", "cat", "add", "add $BASE/nowhere", "branch -d nowhere", "-R $BASE status", "gc --keep x",
+		"nope", "snapsot", "status extra", "log --nope", "log nowhere", "show main:nowhere", "cat", "add", "add $BASE/nowhere", "branch -d nowhere", "-R $BASE status", "gc --keep x", "optimize x", "optimize --newest-solo -1", "optimize --path [", "optimize --branch nope",
 		"unmount $BASE/run", "unmount", "mount", "mount $BASE/run", "checkout nowhere", "export v1", "export v1 $BASE/run", "fsck extra", "version extra", "cache fill", "snapshot --metric loss", "log -n x", "completion", "completion ksh",
 	})
 }
@@ -190,7 +190,7 @@ func TestSessionJSON(t *testing.T) {
 	w.session("json.golden", []string{
 		"init $BASE/models --json", "add $BASE/run --json", "status --json", "snapshot -m 'step 1' --metric loss=0.5 --metric x=nan --json -t v1", "log --json", "show --json",
 		"show v1:run/model.safetensors --json", "ls v1:run --json", "branch --json", "branch x --json", "branch -d x --json", "tag --json", "checkout v1 --json", "checkout main --json", "cache --json",
-		"gc --json", "fsck --json", "sync --json", "export v1 $BASE/out --json", "cat v1", "log nowhere --json", "status extra --json", "branch -d main --json", "log --daemon --json",
+		"gc --json", "optimize --json", "fsck --json", "sync --json", "export v1 $BASE/out --json", "cat v1", "log nowhere --json", "status extra --json", "branch -d main --json", "log --daemon --json",
 	})
 }
 

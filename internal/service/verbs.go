@@ -76,6 +76,7 @@ var Verbs = []*Verb{
 	verb("stats", (*Service).stats).line(),
 	verb("cache", (*Service).cache).line(),
 	verb("gc", (*Service).gc).line(),
+	verb("optimize", (*Service).optimize).line(),
 	verb("fsck", (*Service).fsck),
 	verb("export", (*Service).export),
 	{

@@ -36,9 +36,9 @@ type Replacer struct {
 // ReplaceResult says what Commit did.
 type ReplaceResult struct {
 	Replaced int64
-	Left     int64 // not replaced, since the store has changed so that they do not fit any more
-	Before   int64 // stored bytes of what was replaced
-	After    int64
+	Before   int64    // stored bytes of what was replaced
+	After    int64    // and of what they were replaced by
+	Left     []oid.ID // not replaced, since the store has changed so that they do not fit any more
 }
 
 // Replace begins a replacement. refs returns what else than its base a record needs to be decoded; nil if there is nothing such. The Replacer must be closed.
@@ -106,6 +106,25 @@ func (r *Replacer) put(ctx context.Context, rec objstore.Record) error {
 	return nil
 }
 
+// Deepen puts the record of id again as it is, also if it was put here, but at another depth.
+func (r *Replacer) Deepen(ctx context.Context, id oid.ID, depth uint8) error {
+	info, err := r.s.lookup(id)
+	if i, ok := r.at[id]; ok {
+		info, err = r.moves[i].to, nil
+	}
+	var payload []byte
+	if err == nil {
+		info, err = r.s.read(info, func(p *pack.Reader, at objstore.Info) error {
+			payload, err = p.ReadFrame(ctx, at)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", id.Short(), err)
+	}
+	return r.Put(ctx, objstore.Record{Kind: info.Kind, ID: id, Codec: info.Codec, DType: info.DType, Depth: depth, RawSize: info.RawSize, Base: info.Base, Payload: payload})
+}
+
 // Pending returns how many records and bytes wait for Commit.
 func (r *Replacer) Pending() (records int, bytes int64) { return len(r.moves), r.bytes }
 
@@ -121,7 +140,7 @@ func (r *Replacer) seal(ctx context.Context) error {
 }
 
 // Commit makes everything put durable and switches the index, and so every reader, to it; then the Replacer can be used again. The caller guarantees that no
-// record with a base is put meanwhile. What has gone from the store, has been stored elsewhere, or whose base is gone or too deep, stays as it is and is counted as left.
+// record with a base is put meanwhile. What has gone from the store, has been stored elsewhere, or whose base is gone or too deep, stays as it is and is named as left.
 // After an error nothing is switched, or the store refuses to write on as it does not know.
 func (r *Replacer) Commit(ctx context.Context) (ReplaceResult, error) {
 	var res ReplaceResult
@@ -189,7 +208,7 @@ func (r *Replacer) switchAll(tx *index.Tx, keep []bool, res *ReplaceResult) erro
 			return err
 		}
 		if !keep[i] || err != nil || now != m.from {
-			res.Left++
+			res.Left = append(res.Left, m.to.ID)
 			continue
 		}
 		if err := tx.Put(m.to); err != nil {
@@ -228,6 +247,7 @@ func (s *Store) discard(packs []*pack.Writer, tried bool) error {
 	for _, w := range packs {
 		err = errors.Join(err, w.Close())
 		if !tried {
+			s.files.drop(w.Number())
 			err = errors.Join(err, s.env.fs.Remove(s.packPath(w.Number())))
 		}
 	}

@@ -88,7 +88,7 @@ func TestReplace(t *testing.T) {
 	ok(t, err)
 	// Turned round in one go: 5 alone, 4 on 5, 3 on 4.
 	res := replaceAll(t, s, form(5, 0, 0, rnd), form(4, 5, 1, rnd), form(3, 4, 2, rnd))
-	if res.Replaced != 3 || res.Left != 0 {
+	if res.Replaced != 3 || len(res.Left) != 0 {
 		t.Fatalf("%+v", res)
 	}
 	allSound(t, s, 6)
@@ -133,7 +133,7 @@ func TestReplaceLeavesWhatDoesNotFit(t *testing.T) {
 			s := open1(t, fastDir(t), Options{}, env{})
 			chain(t, s, 6, rnd)
 			res := replaceAll(t, s, c.recs...)
-			if res.Left != c.left || res.Replaced != int64(len(c.recs))-c.left {
+			if int64(len(res.Left)) != c.left || res.Replaced != int64(len(c.recs))-c.left {
 				t.Errorf("%+v", res)
 			}
 			allSound(t, s, 6)
@@ -160,10 +160,32 @@ func TestReplaceMinds(t *testing.T) {
 	ok(t, err)
 	ok(t, r.Put(t.Context(), form(1, 0, 1, rnd)))
 	res, err := r.Commit(t.Context())
-	if err != nil || res.Left != 1 {
+	if err != nil || len(res.Left) != 1 {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	ok(t, r.Close())
+	ok(t, s.Close())
+}
+
+func TestDeepen(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 5))
+	s := open1(t, fastDir(t), Options{}, env{})
+	chain(t, s, 3, rnd)
+	r, err := s.Replace(nil)
+	ok(t, err)
+	ok(t, r.Deepen(t.Context(), formID(2), 7))
+	ok(t, r.Put(t.Context(), form(1, 0, 2, rnd)))
+	ok(t, r.Deepen(t.Context(), formID(1), 6)) // what was just put
+	res, err := r.Commit(t.Context())
+	if err != nil || res.Replaced != 2 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	ok(t, r.Close())
+	allSound(t, s, 3)
+	whole(t, s)
+	if i, err := s.Stat(formID(1)); err != nil || i.Depth != 6 || i.Base != formID(0) {
+		t.Errorf("%+v, %v", i, err)
+	}
 	ok(t, s.Close())
 }
 

@@ -52,7 +52,7 @@ func (s *Store) block(ctx context.Context, m *blobMeta, i int, prio priority) (*
 // fetchBlock is block, and says whether the caller was the one who decoded it.
 func (s *Store) fetchBlock(ctx context.Context, m *blobMeta, i int, prio priority) (b *block, decoded bool, err error) {
 	for {
-		b, fill := s.blocks.acquire(blockKey{m.info.ID, i}, prio)
+		b, fill := s.blocks.acquire(keyOf(m, i), prio)
 		if fill {
 			err := s.fillBlock(ctx, m, i, b, prio)
 			return b, true, err

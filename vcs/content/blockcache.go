@@ -17,9 +17,17 @@ type blockCache struct{ shards [blockShards]blockShard }
 
 const blockShards = 8
 
+// blockKey names a block of a frame, not only of a blob: a blob may be replaced by another frame of it, on another base, while it is read. A frame has one depth for
+// ever, and a block waits only for blocks of frames of less depth; if blocks of both frames were one, two readers could wait for each other.
 type blockKey struct {
-	id  oid.ID
-	idx int
+	id   oid.ID
+	at   int64 // where the frame is
+	pack uint32
+	idx  int32
+}
+
+func keyOf(m *blobMeta, i int) blockKey {
+	return blockKey{m.info.ID, m.info.Offset, uint32(m.info.Pack), int32(i)}
 }
 
 type blockShard struct {

@@ -46,13 +46,27 @@ func (m *blobMeta) blockRaw(i int) int {
 // headerGuess is read in the hope that it holds the whole header: 16 MiB of F32 has 256 blocks.
 const headerGuess = 8 << 10
 
-// loadMeta reads and checks the index entry and header of blob id.
+// loadMeta reads and checks the index entry and header of blob id, again if the blob got another frame between the two.
 func (s *Store) loadMeta(ctx context.Context, id oid.ID) (*blobMeta, error) {
 	info, err := s.b.Stat(id)
-	if err != nil {
-		return nil, fmt.Errorf("blob %s: %w", id, err)
+	for moves := 0; ; moves++ {
+		if err != nil {
+			return nil, fmt.Errorf("blob %s: %w", id, err)
+		}
+		m, ferr := s.loadFrame(ctx, info)
+		if ferr == nil || ctx.Err() != nil || moves == maxMoves {
+			return m, ferr
+		}
+		was := info
+		if info, err = s.b.Stat(id); err == nil && info == was {
+			return nil, ferr
+		}
 	}
-	m := &blobMeta{info: info, cost: 512}
+}
+
+func (s *Store) loadFrame(ctx context.Context, info objstore.Info) (m *blobMeta, err error) {
+	id := info.ID
+	m = &blobMeta{info: info, cost: 512}
 	switch {
 	case info.Kind != objstore.Blob:
 		return nil, fmt.Errorf("blob %s: stored as a %s: %w", id, info.Kind, errs.Invalid)
@@ -141,26 +155,27 @@ func (s *Store) meta(ctx context.Context, id oid.ID) (*blobMeta, error) {
 	return m, nil
 }
 
-// withMeta calls fn with the head of a blob. If fn fails and the blob has moved to another pack since the head was
-// read (the collector rewrites packs under readers), fn is called once more with the new head.
+// maxMoves bounds how often a read begins anew since the blob has another frame.
+const maxMoves = 8
+
+// withMeta calls fn with the head of a blob. If fn fails and the blob has another frame since the head was read (a collect moves records, optimize replaces
+// them on other bases, and what was the head's base may be deeper now), fn is called again with the new head.
 func (s *Store) withMeta(ctx context.Context, id oid.ID, fn func(*blobMeta) error) error {
-	m, err := s.meta(ctx, id)
-	if err != nil {
-		return err
+	for moves := 0; ; moves++ {
+		m, err := s.meta(ctx, id)
+		if err != nil {
+			return err
+		}
+		err = fn(m)
+		if err == nil || ctx.Err() != nil || moves == maxMoves {
+			return err
+		}
+		info, serr := s.b.Stat(id)
+		if serr != nil || info == m.info {
+			return err
+		}
+		s.metas.remove(id, m)
 	}
-	err = fn(m)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	info, serr := s.b.Stat(id)
-	if serr != nil || info == m.info {
-		return err
-	}
-	s.metas.remove(id, m)
-	if m, err = s.meta(ctx, id); err != nil {
-		return err
-	}
-	return fn(m)
 }
 
 // metaCache keeps the heads of blobs, the least recently used ones dropped beyond metaBudget.
