@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"coral/delta/coralml"
+	"coral/delta/field"
 	"coral/delta/lit"
 	"coral/delta/ordint"
 	"coral/delta/same"
@@ -19,6 +20,7 @@ type decoderState struct {
 	lit  lit.Coder
 	solo *solo.Decoder
 	ord  *ordint.Decoder
+	cols *field.Decoder
 	cml  *coralml.Coder
 	few  sparse.Coder
 	pred []byte // what the base predicts: a block, 1 MiB at most
@@ -78,6 +80,11 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 		return d.difference(h, dst, stored, d.pred)
 	case codecPredicted:
 		h.pred.Apply(dst, base)
+	case codecColumns:
+		if d.cols == nil {
+			d.cols = new(field.Decoder)
+		}
+		return d.cols.Decode(h.layout, &h.columns, dst, stored)
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if d.cml == nil {
 			d.cml = new(coralml.Coder)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"coral/delta/coralml"
+	"coral/delta/field"
 	"coral/delta/format/dtype"
 	"coral/delta/lit"
 	"coral/delta/ordint"
@@ -22,6 +23,7 @@ type encoderState struct {
 	p        plan
 	solo     *solo.Model
 	ord      *ordint.Model
+	cols     *field.Model
 	lit      lit.Coder
 	coral    *coralml.Coder
 	strategy Strategy
@@ -136,12 +138,22 @@ func (e *encoderState) writeTables(dst []byte) ([]byte, int) {
 			n++
 		})
 	}
+	if e.p.needsColumns() {
+		e.tmp = e.cols.Tables(e.tmp, func(column int, body []byte) {
+			if n++; column < 0 {
+				dst = appendTable(dst, tableWindow, 0, body)
+			} else {
+				dst = appendTable(dst, tableColumn, column, body)
+			}
+		})
+	}
 	return dst, n
 }
 
 func (p *plan) usesBase() bool { return slices.ContainsFunc(p.codec, codecID.needsBase) }
 
-func (p *plan) needsSplit() bool { return slices.Contains(p.codec, codecSplit) }
+func (p *plan) needsSplit() bool   { return slices.Contains(p.codec, codecSplit) }
+func (p *plan) needsColumns() bool { return slices.Contains(p.codec, codecColumns) }
 
 // writeBlock appends block i by the plan's codec. What it appends for a block that cannot be coded
 // is at least as long as the block.
@@ -170,6 +182,12 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		if out, ok := e.writeSparse(dst, b, p.blockBase(i)); ok {
 			return out
 		}
+	case codecColumns:
+		if out, ok := e.cols.Encode(dst, b, i<<p.log); ok {
+			return out
+		}
+		p.codec[i] = codecZstd // too many exponents that are seldom elsewhere in the blob
+		return e.writeBlock(dst, i)
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if out, ok := e.coral.Encode(coralCodec(p.codec[i]), p.dtype, dst, b, p.blockBase(i)); ok {
 			return out
@@ -210,7 +228,7 @@ func (e *encoderState) verify(payload []byte) (bool, error) {
 
 // retreat makes all blocks raw and drops the tables, after a header that could not be read back.
 func (p *plan) retreat(cause error) (bool, error) {
-	if !p.hasOrd && !p.hasPred && !p.needsSplit() {
+	if !p.hasOrd && !p.hasPred && !p.needsSplit() && !p.needsColumns() {
 		return false, fmt.Errorf("verify header of %s: %w", p.dtype, cause)
 	}
 	p.hasOrd, p.hasPred = false, false

@@ -3,6 +3,7 @@ package delta
 import (
 	"bytes"
 
+	"coral/delta/field"
 	"coral/delta/format/dtype"
 	"coral/delta/ordint"
 	"coral/delta/same"
@@ -79,15 +80,24 @@ func (e *encoderState) soloBits(b []byte, scale float64, dt dtype.Kind) float64 
 	if len(b) == 0 {
 		return 0
 	}
-	shape, ok := shapeOf(dt)
 	best := float64(8 * len(b))
+	layout, ok := field.LayoutOf(dt)
+	if ok {
+		if e.cols == nil {
+			e.cols = field.NewModel()
+		}
+		e.cols.Reset(layout, b)
+		e.cols.Sample(b, 0)
+		best = e.cols.Choose(int(scale*float64(len(b)))/layout.Size) / float64(layout.Size) * float64(len(b))
+	}
+	shape, ok := shapeOf(dt)
 	if ok {
 		if e.solo == nil {
 			e.solo = solo.NewModel()
 		}
 		e.solo.Reset(shape)
 		e.solo.Sample(b)
-		best = e.solo.Choose(int(scale*float64(len(b)))/shape.Width) / float64(shape.Width) * float64(len(b))
+		best = min(best, e.solo.Choose(int(scale*float64(len(b)))/shape.Width)/float64(shape.Width)*float64(len(b)))
 		if shape.Top && best > tryZstd*float64(8*len(b)) {
 			return best
 		}

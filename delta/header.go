@@ -3,6 +3,7 @@ package delta
 import (
 	"fmt"
 
+	"coral/delta/field"
 	"coral/delta/ordint"
 	"coral/delta/predict"
 	"coral/delta/same"
@@ -17,6 +18,8 @@ type headerState struct {
 	entries []entry
 	shape   solo.Shape
 	split   solo.Tables
+	layout  *field.Layout // nil if codecColumns does not code the kind
+	columns field.Tables
 	ord     *ordint.Table      // nil if there is none
 	diff    codecID            // that ord is of
 	ordMem  *ordint.Table      // kept for the next parse
@@ -47,6 +50,7 @@ func (h *headerState) parse(b []byte, payloadLen int64) error {
 	}
 	h.prefix = p
 	h.shape, _ = shapeOf(p.dtype)
+	h.layout, _ = field.LayoutOf(p.dtype)
 	if err := h.parseTables(body[PrefixLen+entryLen*p.blocks():]); err != nil {
 		return err
 	}
@@ -55,6 +59,7 @@ func (h *headerState) parse(b []byte, payloadLen int64) error {
 
 func (h *headerState) parseTables(b []byte) error {
 	h.split.Reset()
+	h.columns.Reset()
 	h.ord, h.pred = nil, nil
 	for range h.tables {
 		if len(b) < tableHeadLen || len(b)-tableHeadLen < int(le.Uint16(b[2:])) {
@@ -105,8 +110,26 @@ func (h *headerState) parseTable(kind tableKind, number int, body []byte) error 
 			return corrupt("block header", "%v", err)
 		}
 		h.pred = h.predMem
+	case tableColumn, tableWindow:
+		return h.parseColumn(kind, number, body)
 	default:
 		return fmt.Errorf("block header: table of kind %d: %w", kind, errs.Unsupported)
+	}
+	return nil
+}
+
+func (h *headerState) parseColumn(kind tableKind, number int, body []byte) error {
+	if h.layout == nil || kind == tableWindow && number != 0 {
+		return corrupt("block header", "table %d of kind %d of %s", number, kind, h.dtype)
+	}
+	var err error
+	if kind == tableWindow {
+		err = h.columns.ParseWindow(h.layout, body)
+	} else {
+		err = h.columns.ParseColumn(h.layout, number, body)
+	}
+	if err != nil {
+		return corrupt("block header", "%v", err)
 	}
 	return nil
 }
@@ -149,6 +172,8 @@ func (h *headerState) check(i int, e entry) error {
 		ok = int(e.stored) <= raw && h.shape.Width > 0
 	case codecOrdint, codecWide:
 		ok = int(e.stored) <= raw && h.ord != nil && h.diff == e.codec
+	case codecColumns:
+		ok = int(e.stored) <= raw && raw <= 1<<typedBlockLog && h.layout != nil && h.columns.Complete(h.layout)
 	case codecFloat32Raw:
 		ok = int(e.stored) == raw && coralCodec(e.codec).Codes(h.dtype)
 	case codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:

@@ -25,7 +25,7 @@ type plan struct {
 
 	width   int     // bytes of an element of shape
 	bits    float64 // what an element takes without base, estimated
-	split   bool    // blocks without base are split; else zstd
+	alone   codecID // of blocks without base: codecZstd, codecSplit or codecColumns
 	hasOrd  bool    // the difference table is needed
 	hasPred bool    // so is the predictor
 }
@@ -63,27 +63,17 @@ func (e *encoderState) plan(raw, base []byte, dt dtype.Kind) {
 	if open == 0 {
 		return
 	}
-	shape, ok := shapeOf(dt)
-	if ok {
-		p.split, p.width = true, shape.Width
-		e.sample(shape, open)
-		if k, ok := ordKind(dt); ok && len(base) > 0 {
-			e.planDeltas(k)
-		}
+	e.planAlone(open)
+	if k, ok := ordKind(dt); ok && len(base) > 0 {
+		e.planDeltas(k)
 	}
 	for i, c := range p.codec {
-		if c != codecOpen {
-			continue
-		}
-		p.codec[i] = codecZstd
-		if p.split {
-			p.codec[i] = codecSplit
-			e.solo.Count(p.blockRaw(i))
+		if c == codecOpen {
+			p.codec[i] = p.alone
+			e.countAlone(i)
 		}
 	}
-	if p.split {
-		e.solo.Build()
-	}
+	e.buildAlone()
 }
 
 // trivial returns the codec of a block that takes no more than an element, or codecOpen.

@@ -26,6 +26,8 @@ const (
 	codecWide       codecID = 9  // as codecOrdint, for element kinds that it has not: package ordint
 	codecSparse     codecID = 10 // differences of a few elements, and their places: package sparse
 
+	codecColumns codecID = 11 // fields of elements and GGUF blocks in columns, rANS coded: package field
+
 	// coral-ml's strategies: package coralml.
 	codecFloat32Raw  codecID = 16 // difference of floats
 	codecCompressed  codecID = 17 // the same, compressed
@@ -37,7 +39,7 @@ const (
 
 var codecNames = [256]string{
 	codecRaw: "raw", codecZero: "zero", codecConst: "constant", codecZstd: "zstd", codecSplit: "split", codecSame: "same", codecOrdint: "ordint",
-	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecWide: "difference", codecSparse: "sparse",
+	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecWide: "difference", codecSparse: "sparse", codecColumns: "columns",
 	codecFloat32Raw: "float32_raw", codecCompressed: "compressed", codecXorFloat32: "xor_float32", codecXorBFloat16: "xor_bfloat16",
 	codecFields: "exponent_mantissa", codecFieldsBase: "exponent_mantissa-base",
 }
@@ -79,6 +81,8 @@ const (
 	tableOrdint  tableKind = 2 // of codecOrdint and codecPredOrdint; the number is 0
 	tablePredict tableKind = 3 // the predictor: package predict; the number is 0
 	tableWide    tableKind = 4 // of codecWide; the number is 0
+	tableColumn  tableKind = 5 // of a column of codecColumns; the number is the column
+	tableWindow  tableKind = 6 // of codecColumns: window of exponents; the number is 0
 )
 
 // ordKind returns the format that differences of dt are made in; ok is false if there are none.

@@ -13,7 +13,7 @@ import (
 var le = binary.LittleEndian
 
 // Shapes are the names that Blob knows.
-var Shapes = []string{"gauss", "zeros", "constant", "nan", "signedzero", "denormal", "skewed", "random", "upcast", "halfzero", "text"}
+var Shapes = []string{"gauss", "zeros", "constant", "nan", "signedzero", "denormal", "skewed", "random", "upcast", "halfupcast", "halfzero", "positive", "quants", "text"}
 
 // Relations are the names that Base knows.
 var Relations = []string{"none", "same", "near", "sparse", "rows", "decay", "far", "shorter", "longer"}
@@ -68,6 +68,12 @@ func appendElement(b []byte, dt dtype.Kind, r *rand.Rand, shape string, i, n int
 		}
 	case "upcast":
 		v = float64(math.Float32frombits(math.Float32bits(float32(v)) &^ 0xffff))
+	case "halfupcast": // from F16
+		v = Value(Append(nil, dtype.F16, v), dtype.F16)
+	case "positive":
+		v *= v
+	case "quants": // two bell curves of 4 bits
+		return append(b, byte(8+min(max(3*r.NormFloat64(), -8), 7))|byte(8+min(max(3*r.NormFloat64(), -8), 7))<<4)
 	case "halfzero":
 		if len(b) < n/2 || r.IntN(10) > 0 {
 			v = 0

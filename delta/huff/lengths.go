@@ -62,6 +62,18 @@ func (b *Builder) Build(c *Code, counts []uint32) bool {
 	return true
 }
 
+// Cost returns the bits that symbols with these counts take under their code.
+func (b *Builder) Cost(c *Code, counts []uint32) float64 {
+	if !b.Build(c, counts) || c.Single {
+		return 0
+	}
+	var bits float64
+	for s, n := range counts {
+		bits += float64(n) * float64(c.Len[s])
+	}
+	return bits
+}
+
 // packageMerge sets the lengths of the shortest code of at most MaxBits bits (Larmore and
 // Hirschberg 1990). The list of each level is the leaves merged with the pairs of the list
 // below; a leaf's length is how many of the levels' chosen prefixes hold it, and since

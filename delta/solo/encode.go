@@ -21,6 +21,8 @@ type Model struct {
 	count [MaxPlanes][256]uint32
 	code  [MaxPlanes]bool // the plane may be Huffman coded
 	enc   [MaxPlanes]*huff0.Scratch
+	build huff.Builder
+	huff  huff.Code
 
 	exp, sign, low, tmp [maxBlock]byte
 }
@@ -84,9 +86,10 @@ func (m *Model) expect(p, total int) float64 {
 	if used <= 1 {
 		return 8
 	}
+	cost := m.build.Cost(&m.huff, m.count[p][:])
 	whole := float64(total) / float64(m.n)
 	bias := float64(used-1) / 2 * math.Log2E * max(0, 1-1/whole)
-	return (huff.Entropy(m.count[p][:])+bias)*whole + float64(64+3*used)
+	return (cost+bias)*whole + float64(64+3*used)
 }
 
 // Count adds the statistics of a block to come, of the planes that may be coded.

@@ -1,0 +1,7 @@
+//go:build !amd64 || purego
+
+package rans
+
+import "testing"
+
+func portable(_ testing.TB, fn func()) { fn() }
