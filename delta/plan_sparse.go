@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"bytes"
 	"math"
 
 	"coral/delta/ordint"
@@ -23,6 +24,9 @@ const (
 func (e *encoderState) sparser(k ordint.Kind, raw, base []byte) (places, bool) {
 	w := k.Width()
 	n := len(raw) / w
+	if mostChanged(raw, base, w) {
+		return places{}, false
+	}
 	r, b, ok := e.few.Gather(raw, base, w, n/sparseShare)
 	c := e.few.Changed()
 	if !ok || c == 0 {
@@ -34,6 +38,21 @@ func (e *encoderState) sparser(k ordint.Kind, raw, base []byte) (places, bool) {
 		return places{}, false
 	}
 	return places{r, b, int(bits)}, true
+}
+
+// mostChanged reports whether far more elements changed than a sparse block may have, by a look at a few.
+func mostChanged(raw, base []byte, w int) bool {
+	const looks = 128
+	n := len(raw) / w
+	step := max(1, n/looks)
+	changed := 0
+	for from, seen := 0, 0; from+step <= n; from, seen = from+step, seen+1 {
+		i := (from + seen*29%step) * w // not in step with rows
+		if !bytes.Equal(raw[i:i+w], base[i:i+w]) {
+			changed++
+		}
+	}
+	return changed > 2*looks/sparseShare
 }
 
 // writeSparse appends a block by its changed elements.

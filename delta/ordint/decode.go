@@ -103,7 +103,7 @@ func (d *Decoder) groups(t *Table, dst, base, mask []byte) bool {
 		case to-from < groupLen*w:
 			d.run.plain(t, dst[from:to], base[from:to], &d.buf)
 		case w == 2:
-			d.run.group16(t, (*[2 * groupLen]byte)(dst[from:]), (*[2 * groupLen]byte)(base[from:]), &d.buf)
+			d.fast16(t, (*[2 * groupLen]byte)(dst[from:]), (*[2 * groupLen]byte)(base[from:]))
 		default:
 			d.fast32(t, (*[4 * groupLen]byte)(dst[from:]), (*[4 * groupLen]byte)(base[from:]))
 		}
@@ -128,13 +128,13 @@ func (r *lanes) plain(t *Table, dst, base []byte, buf *[bufMask + 9]byte) {
 		top := uint8(le.Uint16(base[i*w+w-2:]) >> 7)
 		e := t.code[int(t.ctx[top])+int(bits&(huff.TableSize-1))]
 		n := uint(e & 15)
-		if w == 2 && n != escape {
+		if w == 2 && !t.total && n != escape {
 			r[l] += n
 			le.PutUint16(dst[2*i:], undiff16(uint16(int16(e)>>4), le.Uint16(base[2*i:])))
 			continue
 		}
 		a := &actions32[e>>8]
-		if w == 2 {
+		if w == 2 && !t.total {
 			n = uint(e >> 4 & 15)
 		} else {
 			n = uint(e&0xff) - uint(a.extra)

@@ -125,3 +125,132 @@ elements:
 	JNZ          elements
 	VZEROUPPER
 	RET
+
+// PAIR finds two codes of the lane at bit P, for the 16-bit elements at base+I*2 and base+(I+4)*2: both are in the same word, being
+// of 24 bits at most.
+//	DX base, BX t.ctx, DI t.code, SI buf, R12 words, R13 entries
+#define PAIR(P, I) \
+	MOVWLZX (I*2)(DX), AX;        \
+	SHRL    $7, AX;               \
+	MOVWLZX (BX)(AX*2), AX;       \
+	MOVQ    P, R14;               \
+	SHRQ    $3, R14;              \
+	MOVQ    (SI)(R14*1), R15;     \
+	MOVL    P, R14;               \
+	ANDL    $7, R14;              \
+	SHRXQ   R14, R15, R15;        \
+	MOVL    R15, (I*4)(R12);      \
+	MOVL    R15, R14;             \
+	ANDL    $2047, R14;           \
+	ADDL    R14, AX;              \
+	MOVWLZX (DI)(AX*2), AX;       \
+	MOVW    AX, (I*2)(R13);       \
+	MOVBLZX AX, AX;               \
+	ADDQ    AX, P;                \
+	SHRXQ   AX, R15, R15;         \
+	MOVL    R15, ((I+4)*4)(R12);  \
+	ANDL    $2047, R15;           \
+	MOVWLZX ((I+4)*2)(DX), AX;    \
+	SHRL    $7, AX;               \
+	MOVWLZX (BX)(AX*2), AX;       \
+	ADDL    R15, AX;              \
+	MOVWLZX (DI)(AX*2), AX;       \
+	MOVW    AX, ((I+4)*2)(R13);   \
+	MOVBLZX AX, AX;               \
+	ADDQ    AX, P
+
+// DIFFS sets Y to 8 differences, from the entries and words from element I on.
+#define DIFFS(I, Y) \
+	VPMOVZXWD (I*2)(R13), Y;   \
+	VPAND     Y15, Y, Y1;      \
+	VPSRLD    $8, Y, Y;        \
+	VPSUBD    Y14, Y, Y;       \
+	VPSRAD    $31, Y, Y2;      \
+	VPABSD    Y, Y;            \
+	VPSRLD    $2, Y, Y3;       \
+	VPSUBD    Y13, Y3, Y3;     \
+	VPMAXSD   Y9, Y3, Y3;      \
+	VPSLLD    $2, Y3, Y4;      \
+	VPSUBD    Y4, Y, Y;        \
+	VPSLLVD   Y3, Y, Y;        \
+	VPSLLVD   Y3, Y13, Y4;     \
+	VPSUBD    Y13, Y4, Y4;     \
+	VPSUBD    Y3, Y1, Y1;      \
+	VMOVDQU   (I*4)(R12), Y6;  \
+	VPSRLVD   Y1, Y6, Y6;      \
+	VPAND     Y4, Y6, Y6;      \
+	VPAND     Y2, Y4, Y4;      \
+	VPXOR     Y4, Y6, Y6;      \
+	VPADDD    Y6, Y, Y;        \
+	VPXOR     Y2, Y, Y;        \
+	VPSUBD    Y2, Y, Y;        \
+	VPAND     Y12, Y, Y
+
+// func group16AVX2(r *lanes, t *Table, dst, base *[2 * groupLen]byte, buf *[bufMask + 9]byte, tmp *scratch32)
+TEXT ·group16AVX2(SB), NOSPLIT, $0-48
+	MOVQ r+0(FP), AX
+	MOVQ 0(AX), R8
+	MOVQ 8(AX), R9
+	MOVQ 16(AX), R10
+	MOVQ 24(AX), R11
+	MOVQ t+8(FP), BX
+	LEAQ Table_code(BX), DI
+	LEAQ Table_ctx(BX), BX
+	MOVQ base+24(FP), DX
+	MOVQ buf+32(FP), SI
+	MOVQ tmp+40(FP), R12
+	LEAQ const_entriesAt(R12), R13
+	MOVL $8, CX
+
+pairs:
+	PAIR(R8, 0)
+	PAIR(R9, 1)
+	PAIR(R10, 2)
+	PAIR(R11, 3)
+	ADDQ $16, DX
+	ADDQ $32, R12
+	ADDQ $16, R13
+	DECL CX
+	JNZ  pairs
+
+	MOVQ r+0(FP), AX
+	MOVQ R8, 0(AX)
+	MOVQ R9, 8(AX)
+	MOVQ R10, 16(AX)
+	MOVQ R11, 24(AX)
+
+	MOVQ     dst+16(FP), DI
+	MOVQ     base+24(FP), DX
+	MOVQ     tmp+40(FP), R12
+	LEAQ     const_entriesAt(R12), R13
+	VPCMPEQD Y8, Y8, Y8
+	VPSRLD   $16, Y8, Y12           // 0xffff
+	VPSRLD   $24, Y8, Y15           // 0xff
+	VPSRLD   $31, Y8, Y13           // 1
+	VPSLLD   $7, Y13, Y14           // zeroSymbol
+	VPSRLW   $1, Y8, Y11            // 16 times 0x7fff
+	VPXOR    Y9, Y9, Y9
+	MOVL     $4, CX
+
+elements16:
+	DIFFS(0, Y0)
+	DIFFS(8, Y5)
+	VPACKUSDW Y5, Y0, Y0
+	VPERMQ    $0xD8, Y0, Y0         // differences of 16 bits, in order
+	VMOVDQU   (DX), Y1              // undiff16
+	VPAND     Y11, Y1, Y3
+	VPADDW    Y3, Y0, Y0
+	VPSRAW    $15, Y0, Y3
+	VPAND     Y11, Y3, Y3
+	VPXOR     Y3, Y0, Y0
+	VPANDN    Y1, Y11, Y1
+	VPXOR     Y1, Y0, Y0
+	VMOVDQU   Y0, (DI)
+	ADDQ      $32, R13
+	ADDQ      $64, R12
+	ADDQ      $32, DX
+	ADDQ      $32, DI
+	DECL      CX
+	JNZ       elements16
+	VZEROUPPER
+	RET

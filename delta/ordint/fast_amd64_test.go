@@ -29,28 +29,35 @@ func TestVectorEqualsPlain(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 1))
 	m := NewModel()
 	buf, tmp := new([bufMask + 9]byte), new(scratch32)
-	for _, shape := range codectest.Shapes {
-		for _, relation := range []string{"near", "sparse", "rows", "far"} {
-			raw := codectest.Blob(shape, dtype.F32, 64<<10, 1)
-			tab, _, _ := encode(m, F32, raw, codectest.Base(relation, raw, dtype.F32, 2))
-			var table Table
-			if tab == nil || table.Parse(F32, tab) != nil {
-				continue
-			}
-			for range 50 {
-				for i := range 600 {
-					buf[i] = byte(r.Uint32())
+	for dt, k := range map[dtype.Kind]Kind{dtype.F32: F32, dtype.BF16: BF16, dtype.F16: F16} {
+		for _, shape := range codectest.Shapes {
+			for _, relation := range []string{"near", "sparse", "rows", "far"} {
+				raw := codectest.Blob(shape, dt, 64<<10, 1)
+				tab, _, _ := encode(m, k, raw, codectest.Base(relation, raw, dt, 2))
+				var table Table
+				if tab == nil || table.Parse(k, tab) != nil {
+					continue
 				}
-				var base, got, want [4 * groupLen]byte
-				for i := 0; i < len(base); i += 4 {
-					le.PutUint32(base[i:], r.Uint32()>>table.zero<<table.zero)
-				}
-				fast := lanes{uint(r.IntN(64)), uint(r.IntN(64)), uint(r.IntN(64)), uint(r.IntN(64))}
-				plain := fast
-				group32AVX2(&fast, &table, &got, &base, buf, tmp)
-				plain.plain(&table, want[:], base[:], buf)
-				if got != want || fast != plain {
-					t.Fatalf("%s %s: %x at %v, plain %x at %v", shape, relation, got, fast, want, plain)
+				for range 50 {
+					for i := range 600 {
+						buf[i] = byte(r.Uint32())
+					}
+					var base, got, want [4 * groupLen]byte
+					for i := 0; i < len(base); i += 4 {
+						le.PutUint32(base[i:], r.Uint32()>>table.zero<<table.zero)
+					}
+					fast := lanes{uint(r.IntN(64)), uint(r.IntN(64)), uint(r.IntN(64)), uint(r.IntN(64))}
+					plain := fast
+					n := k.Width() * groupLen
+					if k == F32 {
+						group32AVX2(&fast, &table, &got, &base, buf, tmp)
+					} else {
+						group16AVX2(&fast, &table, (*[2 * groupLen]byte)(got[:]), (*[2 * groupLen]byte)(base[:]), buf, tmp)
+					}
+					plain.plain(&table, want[:n], base[:n], buf)
+					if got != want || fast != plain {
+						t.Fatalf("%v %s %s: %x at %v, plain %x at %v", dt, shape, relation, got, fast, want, plain)
+					}
 				}
 			}
 		}

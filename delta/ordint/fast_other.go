@@ -2,6 +2,14 @@
 
 package ordint
 
+// vector is false: there are the portable loops only.
+const vector = false
+
+// fast16 decodes a group of 16-bit elements.
+func (d *Decoder) fast16(t *Table, dst, base *[2 * groupLen]byte) {
+	d.run.group16(t, dst, base, &d.buf)
+}
+
 // fast32 decodes a group of 32-bit elements.
 func (d *Decoder) fast32(t *Table, dst, base *[4 * groupLen]byte) {
 	d.run.group32(t, dst, base, &d.buf)

@@ -42,16 +42,20 @@ const (
 
 // Table decodes the blocks of a blob. It is immutable once parsed.
 type Table struct {
-	kind Kind
-	zero uint
-	ctx  [512]uint16                          // by the base's sign and the 8 bits below it: context * huff.TableSize
-	code [maxContexts * huff.TableSize]uint16 // 16-bit floats: as resolve makes it; F32: as total does; others: symbol<<8 | length
+	kind  Kind
+	zero  uint
+	ctx   [512]uint16                          // by the base's sign and the 8 bits below it: context * huff.TableSize
+	code  [maxContexts * huff.TableSize]uint16 // F32: as total makes it; 16-bit floats: the same if total, else as resolve does; others: symbol<<8 | length
+	total bool                                 // of 16-bit floats
 }
 
 var errTable = errors.New("table is malformed")
 
 // Parse makes t the table of b, for elements of kind k.
-func (t *Table) Parse(k Kind, b []byte) error {
+func (t *Table) Parse(k Kind, b []byte) error { return t.parse(k, b, vector) }
+
+// parse is Parse for decoding with the loops of fast_amd64.s or without.
+func (t *Table) parse(k Kind, b []byte, vector bool) error {
 	if len(b) < 2 {
 		return errTable
 	}
@@ -67,7 +71,7 @@ func (t *Table) Parse(k Kind, b []byte) error {
 		}
 	}
 	starts[contexts] = k.exps()
-	t.kind, t.zero = k, zero
+	t.kind, t.zero, t.total = k, zero, vector && k.Width() == 2 && !k.wide()
 	b = b[1+contexts:]
 	var code huff.Code
 	limit := maxClass(k.bits() - int(zero))
@@ -87,7 +91,7 @@ func (t *Table) Parse(k Kind, b []byte) error {
 		code.Fill(tab)
 		switch {
 		case k.wide():
-		case k.Width() == 2:
+		case k.Width() == 2 && !t.total:
 			resolve(tab)
 		default:
 			total(tab)
@@ -127,7 +131,7 @@ func resolve(tab *[huff.TableSize]uint16) {
 	}
 }
 
-// total makes the entries of a code's table, symbol<<8 | length, those that group32 uses: the length includes the extra bits, so
+// total makes the entries of a code's table, symbol<<8 | length, those that group32 and fast_amd64.s use: the length includes the extra bits, so
 // that where the next code begins is known without looking at the symbol. It is at most 11 + 29.
 func total(tab *[huff.TableSize]uint16) {
 	for i, e := range tab {

@@ -154,7 +154,7 @@ func TestFastEqualsPlain(t *testing.T) {
 				continue
 			}
 			var table Table
-			if err := table.Parse(k, tab); err != nil {
+			if err := table.parse(k, tab, false); err != nil {
 				t.Fatal(err)
 			}
 			want, got := make([]byte, 4*groupLen), make([]byte, 4*groupLen)

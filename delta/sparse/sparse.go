@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+	"slices"
 )
 
 var le = binary.LittleEndian
@@ -41,19 +42,32 @@ type Coder struct {
 func (c *Coder) Gather(raw, base []byte, w, limit int) (r, b []byte, ok bool) {
 	c.at = c.at[:0]
 	limit = min(limit, maxChanged)
-	whole := len(raw) / w * w
-	for from := 0; from < whole; from += 8 {
-		if from+8 <= whole && le.Uint64(raw[from:from+8]) == le.Uint64(base[from:from+8]) {
+	c.at = slices.Grow(c.at, limit+8)
+	base = base[:len(raw)]
+	lane := uint64(1)<<(8*w-1)<<1 - 1
+	shift := uint(bits.TrailingZeros(uint(w)))
+	i := 0
+	for ; i+8 <= len(raw); i += 8 {
+		x := le.Uint64(raw[i:i+8]) ^ le.Uint64(base[i:i+8])
+		if x == 0 {
 			continue
 		}
-		for i := from; i < min(from+8, whole); i += w {
-			if !bytes.Equal(raw[i:i+w], base[i:i+w]) {
-				c.at = append(c.at, uint32(i/w))
-			}
+		for x != 0 {
+			j := uint(bits.TrailingZeros64(x)) >> 3 >> shift
+			x &^= lane << (8 * w * int(j) & 63)
+			c.at = append(c.at, uint32(i>>shift)+uint32(j))
 		}
 		if len(c.at) > limit {
 			return nil, nil, false
 		}
+	}
+	for ; i+w <= len(raw); i += w {
+		if !bytes.Equal(raw[i:i+w], base[i:i+w]) {
+			c.at = append(c.at, uint32(i/w))
+		}
+	}
+	if len(c.at) > limit {
+		return nil, nil, false
 	}
 	c.raw = c.take(c.raw[:0], raw, w)
 	return c.raw, c.Take(base, w), true
