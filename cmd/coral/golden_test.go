@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"flag"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -192,6 +195,28 @@ func TestSessionJSON(t *testing.T) {
 		"show v1:run/model.safetensors --json", "ls v1:run --json", "branch --json", "branch x --json", "branch -d x --json", "tag --json", "checkout v1 --json", "checkout main --json", "cache --json",
 		"gc --json", "optimize --json", "fsck --json", "sync --json", "export v1 $BASE/out --json", "cat v1", "log nowhere --json", "status extra --json", "branch -d main --json", "log --daemon --json",
 	})
+}
+
+func TestSessionSimilar(t *testing.T) {
+	w := newWorld(t)
+	w.write("run/model.safetensors", twoTensors("w", "bias", 0))
+	w.write("new.safetensors", twoTensors("renamed", "bias", 1e-3))
+	w.session("similar.golden", []string{
+		"init $BASE/models", "add $BASE/run", "snapshot -m 'step 1'", "similar $BASE/new.safetensors", "similar $BASE/new.safetensors:renamed --json", "similar $BASE/new.safetensors:bias",
+		"similar main:run/model.safetensors", "similar --rebuild", "similar", "similar $BASE/nowhere", "similar main:nowhere --json", "similar --help",
+	})
+}
+
+// twoTensors is a safetensors file of an F32 tensor of [100, 64], moved by step, and a short one.
+func twoTensors(name, short string, step float64) string {
+	head := fmt.Sprintf(`{%q:{"dtype":"F32","shape":[100,64],"data_offsets":[0,25600]},%q:{"dtype":"F32","shape":[2],"data_offsets":[25600,25608]}}`, name, short)
+	b := binary.LittleEndian.AppendUint64(nil, uint64(len(head)))
+	b = append(b, head...)
+	values, steps := rand.New(rand.NewPCG(1, 1)), rand.New(rand.NewPCG(2, 2))
+	for range 6402 {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(values.Float64()-0.5+step*steps.Float64())))
+	}
+	return string(b)
 }
 
 // TestNonUTF8 goes once through each command that takes or gives paths of a tree.

@@ -74,6 +74,7 @@ var Verbs = []*Verb{
 	verb("tag", (*Service).tag).line(),
 	verb("checkout", (*Service).checkout).line(),
 	verb("stats", (*Service).stats).line(),
+	verb("similar", (*Service).similar).line(),
 	verb("cache", (*Service).cache).line(),
 	verb("gc", (*Service).gc).line(),
 	verb("optimize", (*Service).optimize).line(),

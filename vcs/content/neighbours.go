@@ -38,7 +38,7 @@ func (in *ingest) sketch(j *job, raw []byte) *similar.Sketch {
 	if in.s.near == nil || len(raw) < similar.MinBytes || !in.role(j, raw).track {
 		return nil
 	}
-	if lastComponent(in.layout.Payloads[j.payload].Name) == firstMoment {
+	if FirstMoment(in.layout.Payloads[j.payload].Name) {
 		return nil
 	}
 	s, ok := similar.Make(raw, j.dt)
@@ -48,8 +48,8 @@ func (in *ingest) sketch(j *job, raw []byte) *similar.Sketch {
 	return &s
 }
 
-// firstMoment is the last component of the name of Adam's, which resembles nothing for long.
-const firstMoment = "exp_avg"
+// FirstMoment reports whether a tensor of this name is Adam's first moment, which resembles nothing for long and is not indexed.
+func FirstMoment(name string) bool { return lastComponent(name) == "exp_avg" }
 
 // neighbours returns bases worth trying after those of the same name were not.
 func (s *Store) neighbours(look *similar.Sketch, tried []objstore.Info) []objstore.Info {

@@ -9,7 +9,7 @@
 // damaged is dropped, and the index is then Incomplete until it is made again from the blobs. Records survive the death of the process; a power cut may lose those of the tail.
 //
 // Why not bbolt: a record has 16 postings at random keys, each of which would rewrite a page of 4 KiB; here they are sorted in memory and written
-// front to back, 200 bytes a record and merge.
+// front to back, 270 bytes a record and merge.
 //
 // Bounds. Memory: up to 16,384 records of the tail (72 bytes each), one byte a record of fences, and while runs are merged 4 bytes a record of these. A query looks at no more than
 // maxExamined records, and a key keeps the newest maxBucket postings in a run: of a thousand checkpoints of one tensor the latest are found, which are the likelier bases.

@@ -18,8 +18,8 @@ const (
 	tailLimit = 16   // tails that are kept in memory
 	maxBucket = 64   // postings of one key in a run
 
-	maxFound    = 32  // of one key of one run, in a query
-	maxExamined = 512 // records read from files, in a query
+	maxFound    = 12  // of one key of one run, in a query
+	maxExamined = 256 // records read from files, in a query
 )
 
 // Options of Open.

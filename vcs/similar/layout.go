@@ -25,7 +25,8 @@ import (
 //
 // NNNNNNNN.tail: 16 bytes of head ("CORALSIT", version as uint32, zero as uint32), then records. One that does not check was not written whole, and is passed over.
 //
-// NNNNNNNN.run: n records; for each table its postings, each the key and the number of the record as uint32, sorted by key and then number; for each table its
+// NNNNNNNN.run: n records; for each table its postings, each three uint32: the key, the number of the record, and the 32 bits of the fingerprint that are the keys of the two
+// tables after this one, by which most postings that are far are passed over without reading their records; sorted by key and then number. For each table its
 // fences, the key of every 64th posting as uint32; at the end the trailer of 96 bytes:
 //
 //	 0  8  "CORALSIR"
@@ -40,13 +41,13 @@ const (
 	recordSize  = 72
 	tailHead    = 16
 	trailerSize = 96
-	postingSize = 8
+	postingSize = 12
 	fenceEvery  = 64
 
 	tailMagic = "CORALSIT"
 	runMagic  = "CORALSIR"
-	layoutV1  = 1
-	version   = layoutV1<<16 | simhash.Version // a change of either makes the index anew
+	layout    = 2                            // 1 had postings without fingerprint bits
+	version   = layout<<16 | simhash.Version // a change of either makes the index anew
 
 	maxRecords = 1 << 30 // of a run
 )
@@ -74,8 +75,21 @@ func (r *record) count() uint32 { return binary.LittleEndian.Uint32(r[64:]) }
 
 func (r *record) fingerprint() *simhash.Fingerprint { return (*simhash.Fingerprint)(r[32:64]) }
 
+// extra is the fingerprint bits that go with the record's posting in a table: those of the two tables after it.
+func extra(f *simhash.Fingerprint, table int) uint32 {
+	at := 2 * table
+	return uint32(f[(at+2)%simhash.Size]) | uint32(f[(at+3)%simhash.Size])<<8 | uint32(f[(at+4)%simhash.Size])<<16 | uint32(f[(at+5)%simhash.Size])<<24
+}
+
 func (r *record) sketch() simhash.Sketch {
 	return simhash.Sketch{Fingerprint: *r.fingerprint(), Count: r.count(), DType: r.dtype()}
+}
+
+// posting is one entry of a table.
+type posting struct{ key, number, extra uint32 }
+
+func decodePosting(b []byte) posting {
+	return posting{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])}
 }
 
 // trailer of a run.

@@ -2,7 +2,6 @@ package similar
 
 import (
 	"bufio"
-	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -26,8 +25,12 @@ func merged(from []*run, keep func(oid.ID) bool) func(*runWriter) error {
 				return err
 			}
 		}
+		mem := make([][]byte, len(from))
+		for i := range mem {
+			mem[i] = make([]byte, readBuffer/postingSize*postingSize)
+		}
 		for w.table = range simhash.Tables {
-			if err := w.mergeTable(from, renumber); err != nil {
+			if err := w.mergeTable(from, renumber, mem); err != nil {
 				return err
 			}
 		}
@@ -53,51 +56,67 @@ func (w *runWriter) copyRecords(r *run, keep func(oid.ID) bool) ([]uint32, error
 	return numbers, w.err
 }
 
-// postings reads those of one table of a run, with new numbers.
-type postings struct {
+// tableReader reads the postings of one table of a run, with new numbers.
+type tableReader struct {
 	r        *run
-	in       *bufio.Reader
-	left     uint32
+	table    int
+	read     uint32 // postings so far
 	renumber []uint32
+	buf      []byte // read and not yet looked at
+	mem      []byte
 
-	ok          bool
-	key, number uint32
+	ok bool
+	at posting
 }
 
 // next goes to the next posting that is not of a dropped record; ok is false after the last.
-func (p *postings) next() error {
-	for p.ok = false; p.left > 0 && !p.ok; p.left-- {
-		var b [postingSize]byte
-		if _, err := io.ReadFull(p.in, b[:]); err != nil {
-			return fmt.Errorf("run %s: postings: %w", p.r.name, err)
+func (p *tableReader) next() error {
+	for {
+		if len(p.buf) == 0 {
+			if p.ok = false; p.read == p.r.postings[p.table] {
+				return nil
+			}
+			if err := p.fill(); err != nil {
+				return err
+			}
 		}
-		key, number := binary.LittleEndian.Uint32(b[:]), binary.LittleEndian.Uint32(b[4:])
-		if number >= uint32(len(p.renumber)) || key < p.key {
-			return fmt.Errorf("run %s: posting of record %d of %d, key %x after %x: %w", p.r.name, number, len(p.renumber), key, p.key, errs.Corrupt)
+		e := decodePosting(p.buf)
+		p.buf = p.buf[postingSize:]
+		if e.number >= uint32(len(p.renumber)) || e.key < p.at.key {
+			return fmt.Errorf("run %s: posting of record %d of %d, key %x after %x: %w", p.r.name, e.number, len(p.renumber), e.key, p.at.key, errs.Corrupt)
 		}
-		p.key, p.number = key, p.renumber[number]
-		p.ok = p.number != dropped
+		p.at = posting{e.key, p.renumber[e.number], e.extra}
+		if p.ok = p.at.number != dropped; p.ok {
+			return nil
+		}
 	}
+}
+
+func (p *tableReader) fill() error {
+	n := min(uint32(len(p.mem)/postingSize), p.r.postings[p.table]-p.read)
+	p.buf = p.mem[:n*postingSize]
+	if _, err := p.r.f.ReadAt(p.buf, p.r.at[p.table]+int64(p.read)*postingSize); err != nil {
+		return fmt.Errorf("run %s: postings: %w", p.r.name, err)
+	}
+	p.read += n
 	return nil
 }
 
 // mergeTable writes one table of all runs.
-func (w *runWriter) mergeTable(from []*run, renumber [][]uint32) error {
-	in := make([]postings, len(from))
+func (w *runWriter) mergeTable(from []*run, renumber [][]uint32, mem [][]byte) error {
+	in := make([]tableReader, len(from))
 	for i, r := range from {
-		n := r.trailer.postings[w.table]
-		section := io.NewSectionReader(r.f, r.at[w.table], int64(n)*postingSize)
-		in[i] = postings{r: r, in: bufio.NewReaderSize(section, readBuffer), left: n, renumber: renumber[i]}
+		in[i] = tableReader{r: r, table: w.table, renumber: renumber[i], mem: mem[i]}
 		if err := in[i].next(); err != nil {
 			return err
 		}
 	}
-	var group []uint32
+	var group []posting
 	for {
 		key, any := uint32(0), false
 		for i := range in {
-			if in[i].ok && (!any || in[i].key < key) {
-				key, any = in[i].key, true
+			if in[i].ok && (!any || in[i].at.key < key) {
+				key, any = in[i].at.key, true
 			}
 		}
 		if !any {
@@ -105,16 +124,16 @@ func (w *runWriter) mergeTable(from []*run, renumber [][]uint32) error {
 		}
 		group = group[:0] // at most maxBucket of each run, unless a file was tampered with; oldest first, as runs are
 		for i := range in {
-			for in[i].ok && in[i].key == key {
+			for in[i].ok && in[i].at.key == key {
 				if len(group) == 2*maxBucket {
 					group = group[:copy(group, group[maxBucket:])]
 				}
-				group = append(group, in[i].number)
+				group = append(group, in[i].at)
 				if err := in[i].next(); err != nil {
 					return err
 				}
 			}
 		}
-		w.bucket(key, group)
+		w.bucket(group)
 	}
 }

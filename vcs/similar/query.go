@@ -46,12 +46,14 @@ func (x *Index) Near(q Query) []Match {
 			best.see(&recs[i])
 		}
 	}
-	keys := q.Sketch.Keys()
+	if len(runs) == 0 {
+		return best.list
+	}
+	p := newProbe(&q)
 	left := maxExamined
 	var found [simhash.Tables * maxFound]uint32
-	var buf [fenceEvery * postingSize]byte
 	for i := len(runs) - 1; i >= 0 && left > 0; i-- {
-		numbers, err := runs[i].examine(found[:0], &keys, left, buf[:])
+		numbers, err := runs[i].examine(found[:0], p, left)
 		if err == nil {
 			left -= len(numbers)
 			err = best.seeAll(runs[i], numbers)

@@ -3,6 +3,8 @@ package similar
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
+	mathbits "math/bits"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -79,30 +81,47 @@ func (r *run) release() {
 	}
 }
 
-// find appends to dst the numbers of at most limit records that have the key in the table, the newest ones. buf has room for fenceEvery postings.
-func (r *run) find(dst []uint32, table int, key uint32, limit int, buf []byte) ([]uint32, error) {
+// probe is a query as runs see it.
+type probe struct {
+	fingerprint *simhash.Fingerprint
+	keys        [simhash.Tables]uint32
+	close       int // most of the bits beside a posting that may differ
+	buf         [fenceEvery * postingSize]byte
+}
+
+// newProbe makes the probe of a query. Of the 32 bits beside a posting an eighth of the distance differ, with a standard deviation that is at most the root of that: three of these are allowed.
+func newProbe(q *Query) *probe {
+	mean := float64(q.MaxDistance) * 32 / simhash.Bits
+	return &probe{fingerprint: &q.Sketch.Fingerprint, keys: q.Sketch.Keys(), close: int(mean + 3*math.Sqrt(mean) + 1)}
+}
+
+// find appends to dst the numbers of at most maxFound records that have the probe's key in the table and are not far from it, the newest ones.
+func (r *run) find(dst []uint32, table int, p *probe) ([]uint32, error) {
+	key, bits := p.keys[table], extra(p.fingerprint, table)
 	fence := r.fence[table]
 	block := sort.Search(len(fence), func(i int) bool { return fence[i] > key }) - 1
-	for ; block >= 0 && limit > 0; block-- {
+	for limit := maxFound; block >= 0 && limit > 0; block-- {
 		first := block * fenceEvery
 		n := min(fenceEvery, int(r.postings[table])-first)
-		b := buf[:n*postingSize]
+		b := p.buf[:n*postingSize]
 		if _, err := r.f.ReadAt(b, r.at[table]+int64(first)*postingSize); err != nil {
 			return dst, fmt.Errorf("run %s: postings: %w", r.name, err)
 		}
 		for i := n - 1; i >= 0 && limit > 0; i-- {
-			k, number := binary.LittleEndian.Uint32(b[i*postingSize:]), binary.LittleEndian.Uint32(b[i*postingSize+4:])
-			if k > key {
+			e := decodePosting(b[i*postingSize:])
+			if e.key > key {
 				continue
 			}
-			if k < key {
+			if e.key < key {
 				return dst, nil
 			}
-			if number >= r.records {
-				return dst, fmt.Errorf("run %s: posting of record %d of %d: %w", r.name, number, r.records, errs.Corrupt)
+			if e.number >= r.records {
+				return dst, fmt.Errorf("run %s: posting of record %d of %d: %w", r.name, e.number, r.records, errs.Corrupt)
 			}
-			dst = append(dst, number)
-			limit--
+			if mathbits.OnesCount32(e.extra^bits) <= p.close {
+				dst = append(dst, e.number)
+				limit--
+			}
 		}
 		if fence[block] < key {
 			break
@@ -119,11 +138,11 @@ func (r *run) record(number uint32, rec *record) (ok bool, err error) {
 	return rec.whole(), nil
 }
 
-// examine appends to numbers those of the records that share a key with the sketch, sorted, each once, at most limit.
-func (r *run) examine(numbers []uint32, keys *[simhash.Tables]uint32, limit int, buf []byte) ([]uint32, error) {
+// examine appends to numbers those of the records that share a key with the probe, sorted, each once, at most limit.
+func (r *run) examine(numbers []uint32, p *probe, limit int) ([]uint32, error) {
 	var err error
-	for t := range keys {
-		if numbers, err = r.find(numbers, t, keys[t], maxFound, buf); err != nil {
+	for t := range simhash.Tables {
+		if numbers, err = r.find(numbers, t, p); err != nil {
 			return numbers, err
 		}
 	}

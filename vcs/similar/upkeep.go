@@ -53,20 +53,25 @@ func (x *Index) seal() {
 			x.fail("remove the sealed tail", err)
 		}
 	}
-	for x.mergeLast() {
-	}
+	x.mergeLast()
 }
 
-// mergeLast merges the last two runs, if the older one is not twice as large. The caller holds writer.
-func (x *Index) mergeLast() bool {
+// mergeLast merges the last runs, as many as there are of which each is less than twice as large as all after it together: so runs double in size from the last to the first, and
+// several that have to be merged are in one go. The caller holds writer.
+func (x *Index) mergeLast() {
 	_, runs, release := x.acquire()
 	defer release()
-	if len(runs) < 2 {
-		return false
+	first, sum := len(runs), int64(0)
+	for i := len(runs) - 1; i >= 0; i-- {
+		n := int64(runs[i].records)
+		if first < len(runs) && n >= 2*sum || sum+n > maxRecords {
+			break
+		}
+		first, sum = i, sum+n
 	}
-	last := runs[len(runs)-2:]
-	a, b := int64(last[0].records), int64(last[1].records)
-	return a < 2*b && a+b <= maxRecords && x.replace(last, nil) == nil
+	if len(runs)-first >= 2 {
+		_ = x.replace(runs[first:], nil) // it has said so
+	}
 }
 
 // replace puts one run, of the records that keep wants, in the place of neighbouring ones. The caller holds writer, and references to the runs.

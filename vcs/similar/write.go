@@ -46,21 +46,23 @@ func (w *runWriter) record(r *record) {
 }
 
 // posting appends one to the table that is being written. They come sorted.
-func (w *runWriter) posting(key, number uint32) {
+func (w *runWriter) posting(e posting) {
 	if w.postings[w.table]%fenceEvery == 0 {
-		w.fences = binary.LittleEndian.AppendUint32(w.fences, key)
+		w.fences = binary.LittleEndian.AppendUint32(w.fences, e.key)
 	}
 	w.postings[w.table]++
-	var b [postingSize]byte
-	binary.LittleEndian.PutUint32(b[:], key)
-	binary.LittleEndian.PutUint32(b[4:], number)
-	w.write(b[:])
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, e.key)
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, e.number)
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, e.extra)
+	if len(w.buf) >= writeBuffer {
+		w.flush()
+	}
 }
 
 // bucket appends the newest maxBucket of the postings of one key.
-func (w *runWriter) bucket(key uint32, numbers []uint32) {
-	for _, n := range numbers[max(0, len(numbers)-maxBucket):] {
-		w.posting(key, n)
+func (w *runWriter) bucket(list []posting) {
+	for _, e := range list[max(0, len(list)-maxBucket):] {
+		w.posting(e)
 	}
 }
 
@@ -122,7 +124,7 @@ func sealed(recs []record) func(*runWriter) error {
 			keys[i] = s.Keys()
 		}
 		list := make([]uint64, len(recs))
-		var group []uint32
+		var group []posting
 		for w.table = range simhash.Tables {
 			for i := range keys {
 				list[i] = uint64(keys[i][w.table])<<32 | uint64(i)
@@ -132,9 +134,10 @@ func sealed(recs []record) func(*runWriter) error {
 				key := uint32(list[i] >> 32)
 				group = group[:0]
 				for ; i < len(list) && uint32(list[i]>>32) == key; i++ {
-					group = append(group, uint32(list[i]))
+					n := uint32(list[i])
+					group = append(group, posting{key, n, extra(recs[n].fingerprint(), w.table)})
 				}
-				w.bucket(key, group)
+				w.bucket(group)
 			}
 		}
 		return nil
