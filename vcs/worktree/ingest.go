@@ -233,6 +233,12 @@ func (t *Tree) setClean(j *job) (again bool, err error) {
 	if x.gen != j.result.gen {
 		return true, nil
 	}
+	if x.ctimeNews { // else it would go back at a restart: what is clean is not asked its spool file's ctime
+		if err := t.log(&record{kind: recSetattr, time: n.ctime, path: n.path(), mode: n.mode, uid: n.uid, gid: n.gid, mask: setCtime, ctime: n.ctime}); err != nil {
+			return false, err
+		}
+		x.ctimeNews = false
+	}
 	r := &record{kind: recIngested, time: clock(), path: n.path(), spool: x.spool, id: manifest, stat: j.result.stat}
 	if err := t.log(r); err != nil {
 		return false, err

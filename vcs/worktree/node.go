@@ -67,6 +67,7 @@ type extra struct {
 	nameable  bool    // made without a name: Link may give it one
 	blocks    int64   // of the spool file, while it is not open for writing
 	ctimeBase int64   // ctime of the spool file that our own copying caused
+	ctimeNews bool    // ctime came from the spool file and is not in the journal
 	gen       uint64  // counts writers and truncations: content with the same gen is the same
 	seq       uint64  // journal.seq of the record that made the spool file, or the last name, superfluous
 	writers   int     // open handles that may write
@@ -260,7 +261,7 @@ func (x *extra) writer() *Handle {
 func (n *node) learn(st *unix.Stat_t) {
 	n.size, n.mtime, n.x.blocks = st.Size, st.Mtim.Nano(), st.Blocks
 	if c := st.Ctim.Nano(); c != n.x.ctimeBase && c > n.ctime {
-		n.ctime = c
+		n.ctime, n.x.ctimeNews = c, true
 	}
 }
 
