@@ -28,12 +28,28 @@ func (n *liveNode) Open(_ context.Context, flags uint32) (fusefs.FileHandle, uin
 	if err != nil {
 		return nil, 0, n.fail("open", "", err)
 	}
+	if errno := n.syncOpen(h, flags); errno != 0 {
+		return nil, 0, errno
+	}
 	a, err := n.tree.Getattr(n.m.base, n.ino)
 	if err != nil {
 		h.Close()
 		return nil, 0, n.fail("open", "", err)
 	}
 	return n.opened(h, a, flags)
+}
+
+// syncOpen makes what leads to a file durable if it was opened with O_SYNC or O_DSYNC: with passthrough the kernel syncs each write to the spool file
+// by itself, and we see none of them.
+func (n *liveNode) syncOpen(h *worktree.Handle, flags uint32) syscall.Errno {
+	if flags&syscall.O_DSYNC == 0 || !writes(flags) {
+		return 0
+	}
+	err := n.tree.SyncTree(n.m.base)
+	if err != nil {
+		h.Close()
+	}
+	return n.fail("open", "", err)
 }
 
 // opened returns what the kernel is told of a handle that was just opened.
@@ -98,6 +114,9 @@ func (n *liveNode) create(ctx context.Context, name string, mode, flags uint32, 
 	a, h, err := make(mode&0o7777, uid, gid)
 	if err != nil {
 		return nil, nil, 0, n.fail("create", name, err)
+	}
+	if errno := n.syncOpen(h, flags); errno != 0 {
+		return nil, nil, 0, errno
 	}
 	inode := n.liveInode(ctx, n.tree, a, out)
 	fh, reply, errno := inode.Operations().(*liveNode).opened(h, a, flags)

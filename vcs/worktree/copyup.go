@@ -21,10 +21,11 @@ func (t *Tree) openWrite(ctx context.Context, ino Ino, flags int) (*Handle, erro
 	trunc := flags&syscall.O_TRUNC != 0
 	for h.n == nil {
 		var wait chan struct{}
-		var up *node
+		var up, behind *node
 		var id oid.ID
+		var copied spoolID
 		err := t.update(ctx, func() error {
-			wait, up = nil, nil
+			wait, up, behind = nil, nil, nil
 			n, err := t.get(ino)
 			if err != nil {
 				return err
@@ -42,6 +43,9 @@ func (t *Tree) openWrite(ctx context.Context, ino Ino, flags int) (*Handle, erro
 				x.latch = make(chan struct{})
 				x.pins++
 				up, id = n, n.id
+			case !x.dirty && !trunc && !x.synced:
+				x.pins++
+				behind, copied = n, x.spool
 			default:
 				if err := t.setDirty(n); err != nil {
 					return err
@@ -58,6 +62,10 @@ func (t *Tree) openWrite(ctx context.Context, ino Ino, flags int) (*Handle, erro
 			case <-wait:
 			case <-ctx.Done():
 				return nil, fmt.Errorf("wait for copy up: %w", ctx.Err())
+			}
+		case behind != nil:
+			if err := t.syncCopy(behind, copied); err != nil {
+				return nil, err
 			}
 		case up != nil:
 			if err := t.copyUp(ctx, up, id, trunc, h); err != nil {
@@ -93,6 +101,27 @@ func (t *Tree) openSpoolOf(ctx context.Context, h *Handle, trunc bool) error {
 	return nil
 }
 
+// syncCopy makes the content of a clean spool copy durable. It has to be before a record says that the copy is the truth: what was there is
+// acknowledged, by a snapshot say, and must outlast a power cut right after the file was opened for writing. The caller has pinned n.
+func (t *Tree) syncCopy(n *node, id spoolID) error {
+	f, err := t.set.spool.open(id, true)
+	if err == nil {
+		err = errJoin(unix.Fdatasync(int(f.Fd())), f.Close())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.x.pins--
+	if err != nil {
+		err = fmt.Errorf("sync spool file %s: %w", id, err)
+	} else if n.x.spool == id && !n.x.dirty {
+		n.x.synced = true
+	}
+	if n.nlink == 0 {
+		t.discard(n)
+	}
+	return err
+}
+
 // setDirty moves a file from B to C. t.mu is held.
 func (t *Tree) setDirty(n *node) error {
 	x := n.x
@@ -105,7 +134,7 @@ func (t *Tree) setDirty(n *node) error {
 		}
 	}
 	t.leaveClean(n)
-	x.dirty = true
+	x.dirty, x.synced = true, false
 	n.flags |= flagTouched
 	n.markEntries()
 	return nil
@@ -183,6 +212,10 @@ func (t *Tree) fillSpool(ctx context.Context, id spoolID, n *node, manifest oid.
 	if st.Size != size {
 		return f, &errs.CorruptError{Where: "copy of manifest " + manifest.Short(), Offset: -1, Detail: fmt.Sprintf("%d bytes instead of %d", st.Size, size)}
 	}
+	// What is copied is acknowledged content: it must not depend on a copy that a power cut tears (syncCopy).
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return f, fmt.Errorf("copy up: %w", err)
+	}
 	return f, nil
 }
 
@@ -204,7 +237,7 @@ func (t *Tree) adopt(n *node, id spoolID, f *os.File, trunc bool) error {
 		}
 	}
 	x := n.x
-	x.spool, x.dirty, x.lost = id, true, false
+	x.spool, x.dirty, x.lost, x.synced = id, true, false, false
 	if x.ctimeBase = st.Ctim.Nano(); trunc {
 		x.ctimeBase = 0
 	}

@@ -244,7 +244,7 @@ func (t *Tree) setClean(j *job) (again bool, err error) {
 		return false, err
 	}
 	n.id, n.size, n.mtime, x.ctimeBase = manifest, r.stat.size, r.stat.mtime, r.stat.ctime
-	x.dirty, x.job = false, nil
+	x.dirty, x.synced, x.job = false, false, nil
 	x.seq = t.j.seq.Load()
 	t.enterClean(n)
 	n.markEntries()

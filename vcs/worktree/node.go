@@ -63,6 +63,7 @@ type extra struct {
 
 	spool     spoolID // the 1:1 file; 0: none
 	dirty     bool    // the spool file is the truth (state C)
+	synced    bool    // a clean spool file whose content is durable
 	lost      bool    // dirty, and the spool file has vanished: reading it is an error
 	nameable  bool    // made without a name: Link may give it one
 	blocks    int64   // of the spool file, while it is not open for writing

@@ -175,16 +175,27 @@ func (s *Set) emptyTrashDir(dir string) error {
 
 // sortSpool checks the spool files of all trees against what the disk has, queues dirty files, removes what was deliberately given up and lists the rest.
 func (s *Set) sortSpool(present, doomed map[spoolID]bool) error {
+	rebooted, err := s.spool.rebooted()
+	if err != nil {
+		return err
+	}
 	owned := map[spoolID]bool{}
 	for _, t := range s.all() {
 		t.mu.Lock()
 		for _, n := range t.inodes {
-			if id := n.spoolID(); id != 0 {
+			id := n.spoolID()
+			if id == 0 {
+				continue
+			}
+			if rebooted && !n.x.dirty {
+				err = s.distrust(n, doomed)
+			} else {
 				owned[id] = true
-				if err := s.recoverFile(t, n); err != nil {
-					t.mu.Unlock()
-					return err
-				}
+				err = s.recoverFile(t, n)
+			}
+			if err != nil {
+				t.mu.Unlock()
+				return err
 			}
 		}
 		t.mu.Unlock()
@@ -208,6 +219,26 @@ func (s *Set) sortSpool(present, doomed map[spoolID]bool) error {
 		}
 	}
 	slices.Sort(s.lost)
+	if s.opts.ReadOnly {
+		return nil
+	}
+	return s.spool.markBoot()
+}
+
+// distrust moves a file from B to A after a reboot. That it is ingested is durable, but nobody synced the copy: a power cut may have left an older
+// state of it, zeros or nothing, with whatever size and times. A copy that looks as it should is removed. One that does not is kept and listed: it
+// may have been written to since, though nothing of that was acknowledged as durable, since then the file would be dirty. t.mu is held.
+func (s *Set) distrust(n *node, doomed map[spoolID]bool) error {
+	x := n.x
+	st, err := s.spool.stat(x.spool)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && statOf(&st) == (spoolStat{size: n.size, mtime: n.mtime, ctime: x.ctimeBase}) {
+		doomed[x.spool] = true
+	}
+	x.spool, x.blocks = 0, 0
+	n.slim()
 	return nil
 }
 
