@@ -45,6 +45,7 @@ def data():
 def fsync_dir(d):
     fd = os.open(d, os.O_RDONLY); os.fsync(fd); os.close(fd)
 n = 0
+print("begins", flush=True)
 try:
     while True:
         n += 1
@@ -97,7 +98,12 @@ func TestKill9(t *testing.T) {
 		log := filepath.Join(t.TempDir(), "log")
 		cmd := exec.Command(py, script, r.Live(), log, fmt.Sprint(i), mounttest.Bin)
 		cmd.Env = append(os.Environ(), "CORAL_REPO="+r.Dir)
+		begins, err := cmd.StdoutPipe()
+		must(t, err)
 		must(t, cmd.Start())
+		if _, err := bufio.NewReader(begins).ReadString('\n'); err != nil { // a busy machine takes its time to start it
+			t.Fatalf("the writer did not begin: %v", err)
+		}
 		time.Sleep(time.Duration(rnd.IntN(600)) * time.Millisecond) // the moment of death is the test's input
 		r.Kill9(pid)
 		_ = cmd.Wait()

@@ -111,3 +111,29 @@ func TestCtimeStays(t *testing.T) {
 		t.Errorf("ctime %v became %v", want, got)
 	}
 }
+
+// TestOutlivedWriter: a copy that was written to behind the daemon's back is not dropped as superfluous.
+func TestOutlivedWriter(t *testing.T) {
+	for _, how := range []string{"drop", "close"} {
+		e := newEnv(t)
+		e.opts.TinyDelay = time.Hour
+		e.reopen()
+		e.write("f", "small")
+		e.drain()
+		e.wantState("f", "B")
+		f, err := os.OpenFile(e.set.spool.path(e.tree.inodes[e.ino("f")].spoolID()), os.O_WRONLY|os.O_APPEND, 0)
+		e.ok(err)
+		_, err = f.WriteString(", and more")
+		e.ok(err)
+		e.ok(f.Close())
+		if how == "drop" {
+			_, err = e.set.DropSpool(bg)
+			e.ok(err)
+			e.drain()
+		}
+		e.reopen()
+		if got := e.read("f"); got != "small, and more" {
+			t.Errorf("%s: %q", how, got)
+		}
+	}
+}

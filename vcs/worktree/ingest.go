@@ -267,6 +267,25 @@ func (t *Tree) dropTiny(jobs []*job) {
 	t.emptyTrash()
 }
 
+// outlived says whether a clean copy is not what was ingested any more: a process that outlived the daemon it had opened it from wrote to it, and closed it
+// by now. Then it is dirty. t.mu is held.
+func (t *Tree) outlived(n *node) bool {
+	x := n.x
+	st, err := t.set.spool.stat(x.spool)
+	if err != nil || statOf(&st) == (spoolStat{size: n.size, mtime: n.mtime, ctime: x.ctimeBase}) {
+		return err != nil
+	}
+	t.set.opts.Logger.Warn("a file was written to by a process that outlived its daemon", "path", t.branch+":"+n.path())
+	if err := t.setDirty(n); err != nil {
+		t.set.opts.Logger.Error("live tree", "op", "dirty", "path", t.branch+":"+n.path(), "err", err)
+		return true
+	}
+	n.learn(&st)
+	x.gen++
+	t.set.queue.add(t, n, true)
+	return true
+}
+
 // dropCopy moves a file from B to A if nobody has it open, not even a process that a former daemon left with it, and returns the bytes that frees. t.mu is held.
 func (t *Tree) dropCopy(n *node) int64 {
 	x := n.x
@@ -274,6 +293,9 @@ func (t *Tree) dropCopy(n *node) int64 {
 		return 0
 	}
 	if t.set.spool.openForWriting(x.spool) {
+		return 0
+	}
+	if t.outlived(n) {
 		return 0
 	}
 	freed := x.blocks * 512
