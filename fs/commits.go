@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"syscall"
 	"time"
@@ -137,24 +138,20 @@ func (m *Mount) walkCommits() ([]oid.ID, error) {
 	}
 	seen := map[oid.ID]bool{}
 	var queue commitHeap
-	push := func(id oid.ID, child time.Time) {
+	push := func(id oid.ID, child int64) {
 		if id.IsZero() || seen[id] {
 			return
 		}
 		seen[id] = true
-		c, err := m.repo.Objects.Commit(m.base, id)
+		c, err := m.repo.Graph.Node(m.base, id)
 		if err != nil {
 			m.fail("readdir", commitsName+"/"+id.Short(), err)
 			return
 		}
-		at := c.Time
-		if !child.IsZero() && at.After(child) {
-			at = child
-		}
-		heap.Push(&queue, queuedCommit{id, at, c.Parents})
+		heap.Push(&queue, queuedCommit{id, min(c.Time, child), c.Parents})
 	}
 	for _, id := range tips {
-		push(id, time.Time{})
+		push(id, math.MaxInt64)
 	}
 	var out []oid.ID
 	for queue.Len() > 0 && len(out) < maxListed {
@@ -190,7 +187,7 @@ func (m *Mount) tips() ([]oid.ID, error) {
 
 type queuedCommit struct {
 	id      oid.ID
-	at      time.Time
+	at      int64 // ns
 	parents []oid.ID
 }
 
@@ -198,7 +195,7 @@ type queuedCommit struct {
 type commitHeap []queuedCommit
 
 func (h commitHeap) Len() int           { return len(h) }
-func (h commitHeap) Less(i, j int) bool { return h[i].at.After(h[j].at) }
+func (h commitHeap) Less(i, j int) bool { return h[i].at > h[j].at }
 func (h commitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *commitHeap) Push(x any)        { *h = append(*h, x.(queuedCommit)) }
 func (h *commitHeap) Pop() any {

@@ -14,6 +14,7 @@ import (
 	"coral/internal/oid"
 	"coral/objstore/local"
 	"coral/vcs/content"
+	"coral/vcs/graph"
 	"coral/vcs/object"
 	"coral/vcs/ref"
 	"coral/vcs/similar"
@@ -39,6 +40,7 @@ type Repo struct {
 	Content *content.Store
 	Similar *similar.Index
 	Live    *worktree.Set
+	Graph   *graph.Graph // times and parents of commits
 
 	opts      Options
 	log       *slog.Logger
@@ -77,6 +79,7 @@ func (r *Repo) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.Objects = object.NewStore(r.Packs, 0)
+	r.Graph = graph.Open(r.Dir, r.Objects, r.opts.ReadOnly, r.log)
 	r.Similar = similar.Open(r.Dir, similar.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log})
 	r.Content = content.New(r.Packs, r.Objects, content.Options{
 		CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, NoBases: r.opts.NoBases, Logger: r.log, Neighbours: r.Similar,
@@ -106,6 +109,9 @@ func (r *Repo) Close(ctx context.Context) error {
 		}
 		if r.Similar != nil {
 			step("similar tensors", r.Similar.Close())
+		}
+		if r.Graph != nil {
+			step("commit graph", r.Graph.Close())
 		}
 		if r.Refs != nil {
 			step("refs", r.Refs.Close())

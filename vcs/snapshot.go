@@ -143,6 +143,9 @@ func (r *Repo) commitLive(ctx context.Context, branch string, opts SnapshotOptio
 	if err := r.Refs.MoveBranch(branch, head.ID, res.Commit, c.Author, "snapshot: "+oneLine(c.Message)); err != nil {
 		return SnapshotResult{}, nil, err
 	}
+	if _, err := r.Graph.Node(ctx, res.Commit); err != nil { // noted while it is at hand; a walk would find it too
+		r.log.Warn("commit graph", "err", err)
+	}
 	return res, live, nil
 }
 
