@@ -52,7 +52,7 @@ func mostChanged(raw, base []byte, w int) bool {
 			changed++
 		}
 	}
-	return changed > 2*looks/sparseShare
+	return 2*changed > 3*looks/sparseShare
 }
 
 // writeSparse appends a block by its changed elements.

@@ -100,13 +100,10 @@ func (m *Model) value16(d uint16, top uint8) uint64 {
 
 // group32 makes the values of up to a group of 32-bit elements.
 func (m *Model) group32(vals *[groupLen]uint64, raw, base []byte) {
-	magnitude := uint32(0x7fffffff) &^ (1<<m.zero - 1)
-	base = base[:len(raw)]
-	for i := 0; i+4 <= len(raw); i += 4 {
-		b := le.Uint32(base[i : i+4])
-		s, _, v := classify(diff32(le.Uint32(raw[i:i+4]), b, magnitude, m.zero))
-		p := m.pack[m.ctxOf[uint8(b>>23)]&(maxContexts-1)][s]
-		vals[i/4&(groupLen-1)] = p&0xffff | uint64(v)<<(p>>16&15) | p>>24<<56>>(56-valueLen)
+	m.symbols32(raw, base)
+	for j, i := range m.idx[:len(raw)/4] {
+		p := m.pack[m.ctxOf[uint8(i>>8)]&(maxContexts-1)][uint8(i)]
+		vals[j&(groupLen-1)] = p&0xffff | uint64(m.val[j&(groupLen-1)])<<(p>>16&15) | p>>24<<56>>(56-valueLen)
 	}
 }
 

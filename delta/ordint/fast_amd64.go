@@ -35,3 +35,15 @@ func (d *Decoder) fast32(t *Table, dst, base *[4 * groupLen]byte) {
 	}
 	d.run.group32(t, dst, base, &d.buf)
 }
+
+//go:noescape
+func symbols32AVX2(idx, val *[groupLen]uint32, raw, base *byte, magnitude uint32, zero uint)
+
+// fastSymbols32 is plainSymbols32 for whole groups; it reports false if it did nothing.
+func (m *Model) fastSymbols32(raw, base []byte, magnitude uint32) bool {
+	if !vector || len(raw) < 4*groupLen || len(base) < 4*groupLen {
+		return false
+	}
+	symbols32AVX2(&m.idx, &m.val, &raw[0], &base[0], magnitude, m.zero)
+	return true
+}

@@ -254,3 +254,69 @@ elements16:
 	JNZ       elements16
 	VZEROUPPER
 	RET
+
+// func symbols32AVX2(idx, val *[groupLen]uint32, raw, base *byte, magnitude uint32, zero uint)
+// See Model.symbols32, whose plain loop it is compared with. 8 elements a turn.
+TEXT ·symbols32AVX2(SB), NOSPLIT, $0-48
+	MOVQ         idx+0(FP), DI
+	MOVQ         val+8(FP), DX
+	MOVQ         raw+16(FP), SI
+	MOVQ         base+24(FP), BX
+	MOVL         magnitude+32(FP), AX
+	VMOVD        AX, X14
+	VPBROADCASTD X14, Y14
+	VMOVQ        zero+40(FP), X7
+	VPCMPEQD     Y13, Y13, Y13
+	VPSLLD       $31, Y13, Y15      // sign
+	VPSRLD       $31, Y13, Y12      // 1
+	VPSLLD       $2, Y12, Y11       // 4
+	VPSRLD       $24, Y13, Y10      // 0xff
+	VPSLLD       $7, Y12, Y8        // zeroSymbol
+	VPADDD       Y8, Y12, Y9        // 129: the exponent of a float that is 4
+	VPSRLD       $1, Y13, Y13       // all but the sign
+	MOVL         $8, CX
+
+symbols:
+	VMOVDQU   (SI), Y0
+	VMOVDQU   (BX), Y1
+	VPAND     Y15, Y1, Y2
+	VPXOR     Y2, Y0, Y0
+	VPSRAD    $31, Y0, Y2
+	VPAND     Y14, Y2, Y2
+	VPXOR     Y2, Y0, Y0
+	VPAND     Y13, Y1, Y2
+	VPSUBD    Y2, Y0, Y0
+	VPSRAD    X7, Y0, Y0           // difference
+	VPSRAD    $31, Y0, Y2          // -1 where negative
+	VPABSD    Y0, Y0               // magnitude
+	VPOR      Y11, Y0, Y3
+	VPSRLD    $1, Y3, Y4
+	VPANDN    Y3, Y4, Y3           // highest bit and some others, but none that would be rounded up
+	VCVTDQ2PS Y3, Y3
+	VPSRLD    $23, Y3, Y3
+	VPAND     Y10, Y3, Y3
+	VPSUBD    Y9, Y3, Y3           // number of extra bits
+	VPSRLVD   Y3, Y0, Y4
+	VPSLLD    $2, Y3, Y5
+	VPADDD    Y5, Y4, Y4           // class
+	VPXOR     Y2, Y4, Y4
+	VPSUBD    Y2, Y4, Y4
+	VPADDD    Y8, Y4, Y4           // symbol
+	VPSRLD    $23, Y1, Y1
+	VPAND     Y10, Y1, Y1
+	VPSLLD    $8, Y1, Y1
+	VPOR      Y4, Y1, Y1
+	VMOVDQU   Y1, (DI)
+	VPSLLVD   Y3, Y12, Y4
+	VPSUBD    Y12, Y4, Y4
+	VPXOR     Y2, Y0, Y0
+	VPAND     Y4, Y0, Y0           // extra bits, counted down where negative
+	VMOVDQU   Y0, (DX)
+	ADDQ      $32, SI
+	ADDQ      $32, BX
+	ADDQ      $32, DI
+	ADDQ      $32, DX
+	DECL      CX
+	JNZ       symbols
+	VZEROUPPER
+	RET

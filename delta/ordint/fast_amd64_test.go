@@ -63,3 +63,37 @@ func TestVectorEqualsPlain(t *testing.T) {
 		}
 	}
 }
+
+// TestVectorSymbols compares the symbols of differences of all sizes, to the edges.
+func TestVectorSymbols(t *testing.T) {
+	if !vector {
+		t.Skip("the processor has no AVX2 and BMI2")
+	}
+	r := rand.New(rand.NewPCG(8, 1))
+	fast, plain := NewModel(), NewModel()
+	for n := range 5000 {
+		zero := uint(n % 5 * 6)
+		var raw, base [4 * groupLen]byte
+		for i := 0; i < len(raw); i += 4 {
+			b := r.Uint32()
+			u := b + uint32(int32(r.Uint32())>>(r.Uint32()%33))
+			switch r.IntN(40) {
+			case 0:
+				u, b = 0xffffffff, 0
+			case 1:
+				u, b = 0x80000000, 0x7fffffff
+			case 2:
+				u, b = 0, 0x80000000
+			}
+			le.PutUint32(raw[i:], u>>zero<<zero)
+			le.PutUint32(base[i:], b>>zero<<zero)
+		}
+		fast.zero, plain.zero = zero, zero
+		magnitude := uint32(0x7fffffff) &^ (1<<zero - 1)
+		fast.fastSymbols32(raw[:], base[:], magnitude)
+		plain.plainSymbols32(raw[:], base[:], magnitude)
+		if fast.idx != plain.idx || fast.val != plain.val {
+			t.Fatalf("%x to %x, %d zeros: symbols %x, want %x; extra bits %x, want %x", raw, base, zero, fast.idx, plain.idx, fast.val, plain.val)
+		}
+	}
+}

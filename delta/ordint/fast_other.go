@@ -14,3 +14,6 @@ func (d *Decoder) fast16(t *Table, dst, base *[2 * groupLen]byte) {
 func (d *Decoder) fast32(t *Table, dst, base *[4 * groupLen]byte) {
 	d.run.group32(t, dst, base, &d.buf)
 }
+
+// fastSymbols32 reports that it did nothing.
+func (m *Model) fastSymbols32(raw, base []byte, magnitude uint32) bool { return false }

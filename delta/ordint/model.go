@@ -21,6 +21,8 @@ type Model struct {
 	build huff.Builder
 	logs  [4096]uint32
 	lane  [laneCount]laneWriter
+	idx   [groupLen]uint32 // of a group: symbols32
+	val   [groupLen]uint32
 }
 
 // NewModel returns a Model.
@@ -135,15 +137,31 @@ func (m *Model) count16(raw, base []byte) (extra int) {
 }
 
 func (m *Model) count32(raw, base []byte) (extra int) {
+	m.symbols32(raw, base)
+	for _, i := range m.idx[:len(raw)/4] {
+		m.count[uint8(i>>8)][uint8(i)]++
+		extra += int(extraBits[uint8(i)])
+	}
+	return extra
+}
+
+// symbols32 sets idx and val for up to a group of 32-bit elements: the 8 bits below the base's sign above the symbol, and the value of
+// the extra bits.
+func (m *Model) symbols32(raw, base []byte) {
 	magnitude := uint32(0x7fffffff) &^ (1<<m.zero - 1)
+	if !m.fastSymbols32(raw, base, magnitude) {
+		m.plainSymbols32(raw, base, magnitude)
+	}
+}
+
+func (m *Model) plainSymbols32(raw, base []byte, magnitude uint32) {
 	base = base[:len(raw)]
 	for i := 0; i+4 <= len(raw); i += 4 {
 		b := le.Uint32(base[i : i+4])
-		s, x, _ := classify(diff32(le.Uint32(raw[i:i+4]), b, magnitude, m.zero))
-		m.count[uint8(b>>23)][s]++
-		extra += int(x)
+		s, _, v := classify(diff32(le.Uint32(raw[i:i+4]), b, magnitude, m.zero))
+		j := i / 4 & (groupLen - 1)
+		m.idx[j], m.val[j] = b>>23&255<<8|uint32(s), v
 	}
-	return extra
 }
 
 // Build makes contexts and codes of the statistics, and returns the sum of the code

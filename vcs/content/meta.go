@@ -99,8 +99,9 @@ func (s *Store) loadFrame(ctx context.Context, info objstore.Info) (m *blobMeta,
 	return m, nil
 }
 
-// headerTables is what a header with entropy tables keeps of them when parsed: 20 KiB for a Huffman table, 33 KiB for one of differences.
-const headerTables = 56 << 10
+// headerTables is what a header with entropy tables keeps of them when parsed: 20 KiB for a Huffman table, 33 KiB for one of differences, 16 KiB
+// for a predictor.
+const headerTables = 72 << 10
 
 // readHeader fills in hdr and payload.
 func (s *Store) readHeader(ctx context.Context, m *blobMeta) error {
