@@ -22,6 +22,9 @@ const (
 	FrameRaw    FrameCodec = 0 // payload is the bytes
 	FrameZstd   FrameCodec = 1 // payload is one zstd frame (objects: trees, manifests, commits)
 	FrameBlocks FrameCodec = 2 // payload is a block header, tables and blocks: Header
+
+	// FrameDerived is a recipe (package derive) followed by a payload as of FrameBlocks, whose base is what the recipe computes.
+	FrameDerived FrameCodec = 3
 )
 
 // Encoder encodes blobs. It is used by one goroutine at a time and reuses its scratch

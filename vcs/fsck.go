@@ -260,7 +260,7 @@ func (f *fsck) manifest(ctx context.Context, id oid.ID) (why string, err error) 
 		if s.Blob.IsZero() {
 			continue
 		}
-		why, err := f.blob(s.Blob, s.Length)
+		why, err := f.blob(ctx, s.Blob, s.Length)
 		if why != "" || err != nil {
 			return why, err
 		}
@@ -276,8 +276,8 @@ func (f *fsck) wrongSize(e *object.Entry) string {
 	return ""
 }
 
-// blob checks that a blob, and what it is a delta of, is there and undamaged as far as the check of packs can tell.
-func (f *fsck) blob(id oid.ID, length int64) (why string, err error) {
+// blob checks that a blob, and what it is a delta of or derived from, is there and undamaged as far as the check of packs can tell.
+func (f *fsck) blob(ctx context.Context, id oid.ID, length int64) (why string, err error) {
 	if why, ok := f.blobs[id]; ok {
 		return why, nil
 	}
@@ -294,18 +294,39 @@ func (f *fsck) blob(id oid.ID, length int64) (why string, err error) {
 	case length >= 0 && info.RawSize != length:
 		why = fmt.Sprintf("blob %s: %d bytes, the manifest says %d", id.Short(), info.RawSize, length)
 	}
-	f.blobs[id] = why // known before its base is: a cycle of bases ends here
+	f.blobs[id] = why // known before what it needs is: a cycle ends here
 	if why == "" && !info.Base.IsZero() {
-		if info.Depth == 0 {
-			why = fmt.Sprintf("blob %s: a base at depth 0", id.Short())
-		} else if why, err = f.blob(info.Base, -1); err != nil {
+		if why, err = f.needs(ctx, info); err != nil {
 			return "", err
-		} else if why != "" {
-			why = fmt.Sprintf("blob %s is a delta: %s", id.Short(), why)
 		}
 		f.blobs[id] = why
 	}
 	return why, nil
+}
+
+// needs checks the base or the sources of a blob.
+func (f *fsck) needs(ctx context.Context, info objstore.Info) (why string, err error) {
+	id := info.ID
+	if info.Depth == 0 {
+		return fmt.Sprintf("blob %s: a base at depth 0", id.Short()), nil
+	}
+	ids, err := f.r.Content.References(ctx, id)
+	if err != nil {
+		if ctx.Err() == nil && (errors.Is(err, errs.Corrupt) || errors.Is(err, errs.Unsupported)) {
+			return fmt.Sprintf("blob %s: %v", id.Short(), err), nil
+		}
+		return "", err
+	}
+	for _, need := range ids {
+		why, err := f.blob(ctx, need, -1)
+		if err != nil {
+			return "", err
+		}
+		if why != "" {
+			return fmt.Sprintf("blob %s is a delta: %s", id.Short(), why), nil
+		}
+	}
+	return "", nil
 }
 
 // liveRoots looks at what live trees refer to. The function that it returns reports what is damaged of it, after bytes were verified.

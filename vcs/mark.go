@@ -11,7 +11,7 @@ import (
 	"coral/vcs/object"
 )
 
-// marker collects what can be reached: commits over their parents, trees, manifests, blobs, and what blobs are deltas of.
+// marker collects what can be reached: commits over their parents, trees, manifests, blobs, and what blobs are deltas of or derived from.
 type marker struct {
 	r       *Repo
 	seen    map[oid.ID]struct{}
@@ -87,11 +87,13 @@ func (m *marker) open(ctx context.Context, o marked) error {
 			m.push(f.Segments[i].Blob, objstore.Blob)
 		}
 	case objstore.Blob:
-		info, err := m.r.Packs.Stat(o.id)
+		needs, err := m.r.Content.References(ctx, o.id)
 		if err != nil {
 			return err
 		}
-		m.push(info.Base, objstore.Blob)
+		for _, id := range needs {
+			m.push(id, objstore.Blob)
+		}
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func (r *Repo) open(ctx context.Context) (err error) {
 	if err := checkConfig(r.Dir); err != nil {
 		return err
 	}
-	if r.Packs, err = local.Open(ctx, r.Dir, local.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log}); err != nil {
+	if r.Packs, err = local.Open(ctx, r.Dir, local.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log, Sources: content.Sources}); err != nil {
 		return err
 	}
 	if r.Refs, err = ref.Open(r.Dir, r.opts.ReadOnly); err != nil {

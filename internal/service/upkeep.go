@@ -16,6 +16,7 @@ import (
 	"coral/objstore/cache"
 	"coral/objstore/local"
 	"coral/vcs"
+	blobs "coral/vcs/content"
 	"coral/vcs/worktree"
 )
 
@@ -273,7 +274,7 @@ type RebuildResult struct {
 
 // RebuildIndex makes the index of the repository at dir again from its packs. The caller holds the lock, and nothing has it open.
 func RebuildIndex(ctx context.Context, dir string, logger *slog.Logger) (RebuildResult, error) {
-	n, damage, err := local.RebuildIndex(ctx, dir, local.Options{Logger: logger})
+	n, damage, err := local.RebuildIndex(ctx, dir, local.Options{Logger: logger, Sources: blobs.Sources})
 	if err != nil {
 		return RebuildResult{}, fmt.Errorf("rebuild the index: %w", err)
 	}

@@ -213,7 +213,7 @@ func (c *checker) index(ctx context.Context) error {
 	err := c.s.each(ctx, oid.ID{}, func(info objstore.Info) (bool, error) {
 		c.listed[info.Pack]++
 		c.base(info)
-		return true, nil
+		return true, c.needed(ctx, info)
 	})
 	if err != nil && ctx.Err() == nil {
 		c.found(0, 0, oid.ID{}, "%v", err)
@@ -263,4 +263,24 @@ func (c *checker) base(info objstore.Info) {
 	case info.Depth <= base.Depth:
 		c.found(info.Pack, info.Offset-pack.HeaderSize, info.ID, "depth %d over a base of depth %d", info.Depth, base.Depth)
 	}
+}
+
+// needed checks that what a record needs besides its base is there.
+func (c *checker) needed(ctx context.Context, info objstore.Info) error {
+	sources, err := sourcesOf(c.s.sources, info, func(p []byte, off int64) error { return c.s.ReadPayload(ctx, info, p, off) })
+	if err != nil {
+		return ctx.Err() // the frame cannot be read, which is found elsewhere
+	}
+	for _, id := range sources {
+		source, err := c.s.lookup(id)
+		switch {
+		case errors.Is(err, errs.NotFound):
+			c.found(info.Pack, info.Offset-pack.HeaderSize, info.ID, "its source %s is missing", id.Short())
+		case err != nil:
+			c.found(0, 0, id, "%v", err)
+		case source.Depth >= info.Depth:
+			c.found(info.Pack, info.Offset-pack.HeaderSize, info.ID, "depth %d over a source of depth %d", info.Depth, source.Depth)
+		}
+	}
+	return nil
 }

@@ -37,7 +37,7 @@ type usage struct {
 type collector struct {
 	s     *Store
 	live  func(oid.ID) bool
-	extra map[oid.ID]bool // dead, but the base of something dead that stays where it is
+	extra map[oid.ID]bool // dead, but needed by something dead that stays where it is
 	packs map[uint64]*usage
 	res   CollectResult
 
@@ -52,10 +52,10 @@ type collector struct {
 type move struct{ from, to objstore.Info }
 
 // Collect drops the records for which live is false, by rewriting the packs in which at least a quarter is dead (all packs with any dead record if full)
-// and then removing the old ones. The caller guarantees that no Put happens meanwhile and that live is closed under bases. Readers are not disturbed.
+// and then removing the old ones. The caller guarantees that no Put happens meanwhile and that live is closed under bases and sources. Readers are not disturbed.
 // Safe under kill -9 at any point. With dryRun it only counts.
 //
-// A pack in which a live record is damaged is left as it is. A dead record in a pack that is not rewritten stays stored, and so does its base.
+// A pack in which a live record is damaged is left as it is. A dead record in a pack that is not rewritten stays stored, and so does what it needs.
 func (s *Store) Collect(ctx context.Context, live func(oid.ID) bool, full, dryRun bool) (CollectResult, error) {
 	if err := s.writable(); err != nil && !dryRun {
 		return CollectResult{}, fmt.Errorf("collect: %w", err)
@@ -166,31 +166,46 @@ func (c *collector) stays(info objstore.Info) bool {
 	return u == nil || !u.candidate || c.live(info.ID) || c.extra[info.ID]
 }
 
-// keepBases extends what is kept to the bases of dead records in packs that are not rewritten, so that no record that the index has is ever without its base.
+// keepBases extends what is kept to the bases and sources of dead records in packs that are not rewritten, so that no record that the index has is ever without
+// what it needs.
 func (c *collector) keepBases(ctx context.Context) error {
 	return c.s.each(ctx, oid.ID{}, func(info objstore.Info) (bool, error) {
 		if info.Base.IsZero() || !c.stays(info) || c.live(info.ID) {
 			return true, nil
 		}
-		for !info.Base.IsZero() {
-			base, err := c.s.lookup(info.Base)
-			if err != nil && !errors.Is(err, errs.NotFound) {
-				return false, err
-			}
-			if err != nil || base.Depth >= info.Depth {
-				return true, nil // damaged already
-			}
-			if !c.stays(base) {
-				c.extra[base.ID] = true
-				u := c.packs[base.Pack]
-				u.live += base.Stored + pack.HeaderSize
-				u.records++
-				u.dead--
-			}
-			info = base
-		}
-		return true, nil
+		return true, c.keepNeeds(ctx, info)
 	})
+}
+
+// keepNeeds keeps what info needs, and so on downwards.
+func (c *collector) keepNeeds(ctx context.Context, info objstore.Info) error {
+	for todo := []objstore.Info{info}; len(todo) > 0; {
+		info := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		ids, err := c.s.needs(ctx, info)
+		if err != nil && !errors.Is(err, errs.Corrupt) {
+			return err
+		}
+		for _, id := range ids {
+			need, err := c.s.lookup(id)
+			if err != nil && !errors.Is(err, errs.NotFound) {
+				return err
+			}
+			if err != nil || need.Depth >= info.Depth {
+				continue // damaged already
+			}
+			if c.stays(need) {
+				continue // and so does what it needs: it is live, or was or will be seen
+			}
+			c.extra[need.ID] = true
+			u := c.packs[need.Pack]
+			u.live += need.Stored + pack.HeaderSize
+			u.records++
+			u.dead--
+			todo = append(todo, need)
+		}
+	}
+	return nil
 }
 
 // anything reports whether there is a pack to rewrite.

@@ -17,7 +17,7 @@ import (
 func (b *builder) mend(ctx context.Context, packs []uint64) error {
 	sound := true
 	err := b.batches(ctx, func(batch []objstore.Info) error {
-		orphans, err := b.orphans(batch)
+		orphans, err := b.orphans(ctx, batch)
 		sound = sound && len(orphans) == 0
 		return err
 	})
@@ -57,23 +57,11 @@ func (b *builder) choose(ctx context.Context, tx *index.Tx, info objstore.Info) 
 	if _, err := tx.Get(info.ID); !errors.Is(err, errs.NotFound) {
 		return err
 	}
-	if ok, err := fitsIn(tx, info); !ok || err != nil || !b.valid(ctx, info) {
+	if ok, err := b.fits(ctx, info, tx.Get); !ok || err != nil || !b.valid(ctx, info) {
 		return err
 	}
 	b.records++
 	return tx.Put(info)
-}
-
-// fitsIn reports whether the base of info is in the index at less depth.
-func fitsIn(tx *index.Tx, info objstore.Info) (bool, error) {
-	if info.Base.IsZero() {
-		return true, nil
-	}
-	base, err := tx.Get(info.Base)
-	if errors.Is(err, errs.NotFound) {
-		return false, nil
-	}
-	return base.Depth < info.Depth, err
 }
 
 // leave reports a frame whose record was not chosen from any copy.

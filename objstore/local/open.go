@@ -108,7 +108,7 @@ func (s *Store) openIndex(ctx context.Context) (rebuilt bool, err error) {
 			return false, vfs.Class(err)
 		}
 	}
-	b := builder{fs: s.env.fs, packDir: s.packDir, log: s.log}
+	b := builder{fs: s.env.fs, packDir: s.packDir, log: s.log, sources: s.sources}
 	if _, err := b.build(ctx, s.indexPath()); err != nil {
 		return false, err
 	}
@@ -133,7 +133,7 @@ func rebuildIndex(ctx context.Context, dir string, opts Options, e env) (records
 		return 0, nil, fmt.Errorf("rebuild index: %w", err)
 	}
 	defer unlock()
-	b := builder{fs: s.env.fs, packDir: s.packDir, log: s.log, verify: true, damage: func(d Damage) { damage = append(damage, d) }}
+	b := builder{fs: s.env.fs, packDir: s.packDir, log: s.log, sources: s.sources, verify: true, damage: func(d Damage) { damage = append(damage, d) }}
 	records, err = b.build(ctx, filepath.Join(dir, "index.db"))
 	if err != nil {
 		err = fmt.Errorf("rebuild index of %s: %w", dir, err)

@@ -25,6 +25,7 @@ type builder struct {
 	fs      vfs.FS
 	packDir string
 	log     *slog.Logger
+	sources SourcesFunc
 	verify  bool         // read every payload; else trust the directories of sealed packs
 	damage  func(Damage) // may be nil
 
@@ -89,11 +90,11 @@ func (b *builder) fill(ctx context.Context, packs []uint64) error {
 	return nil
 }
 
-// prune takes out the records whose base is in no pack, one link of a chain at a time: nobody can decode them, and while the index
+// prune takes out the records whose base, or a source, is in no pack, one link of a chain at a time: nobody can decode them, and while the index
 // has them, storing the same bytes again would do nothing. It reports whether there were any.
 func (b *builder) prune(ctx context.Context) (found bool, err error) {
 	err = b.batches(ctx, func(batch []objstore.Info) error {
-		orphans, err := b.orphans(batch)
+		orphans, err := b.orphans(ctx, batch)
 		if err != nil || len(orphans) == 0 {
 			return err
 		}
@@ -123,27 +124,62 @@ func (b *builder) batches(ctx context.Context, fn func([]objstore.Info) error) (
 	return nil
 }
 
-// orphans returns those of batch whose base the index lacks, or has at no less depth.
-func (b *builder) orphans(batch []objstore.Info) (out []objstore.Info, err error) {
+// orphans returns those of batch of which the index lacks the base or a source, or has it at no less depth.
+func (b *builder) orphans(ctx context.Context, batch []objstore.Info) (out []objstore.Info, err error) {
 	for _, info := range batch {
-		if info.Base.IsZero() {
-			continue
-		}
-		base, err := b.ix.Get(info.Base)
-		if err != nil && !errors.Is(err, errs.NotFound) {
+		ok, err := b.fits(ctx, info, b.ix.Get)
+		if err != nil {
 			return nil, err
 		}
-		if err != nil || base.Depth >= info.Depth {
+		if !ok {
 			out = append(out, info)
 		}
 	}
 	return out, nil
 }
 
+// fits reports whether everything that info needs is there, by get, at less depth.
+func (b *builder) fits(ctx context.Context, info objstore.Info, get func(oid.ID) (objstore.Info, error)) (bool, error) {
+	needs, err := b.needs(ctx, info)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range needs {
+		need, err := get(id)
+		if err != nil && !errors.Is(err, errs.NotFound) {
+			return false, err
+		}
+		if err != nil || need.Depth >= info.Depth {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// needs returns base and sources of info; only for the latter its payload is looked at.
+func (b *builder) needs(ctx context.Context, info objstore.Info) (ids []oid.ID, err error) {
+	if info.Base.IsZero() {
+		return nil, nil
+	}
+	var r *pack.Reader
+	ids, err = sourcesOf(b.sources, info, func(p []byte, off int64) error {
+		if r == nil {
+			if r, err = pack.Open(b.fs, b.packDir, info.Pack, nil); err != nil {
+				return err
+			}
+		}
+		return payloadOf(ctx, r, info)(p, off)
+	})
+	if r != nil {
+		err = errors.Join(err, r.Close())
+	}
+	return append(ids, info.Base), err
+}
+
 // drop removes orphans and marks their packs as having frames that the index leaves out.
 func (b *builder) drop(tx *index.Tx, orphans []objstore.Info) error {
 	for _, info := range orphans {
-		b.found(info.Pack, pack.Frame{ID: info.ID}, info.Offset-pack.HeaderSize, "its base %s is in no pack at less depth", info.Base.Short())
+		b.found(info.Pack, pack.Frame{ID: info.ID}, info.Offset-pack.HeaderSize, "its base %s, or a source, is in no pack at less depth", info.Base.Short())
 		b.records--
 		row, _, err := tx.Pack(info.Pack)
 		if err != nil {

@@ -128,8 +128,8 @@ func (s *Store) recoverTail(ctx context.Context, n uint64, size int64, row index
 	return row, s.indexTail(n, row, t.infos)
 }
 
-// scanTail reads pack n from the offset from. A record whose base is lost, or not less deep, counts as torn: if it were kept, putting it again would do nothing,
-// and nobody could ever decode it. A base is always put before what is based on it, so it lies further ahead. So does a second copy of a record that
+// scanTail reads pack n from the offset from. A record whose base or source is lost, or not less deep, counts as torn: if it were kept, putting it again would do nothing,
+// and nobody could ever decode it. These are always put before what needs them, so they lie further ahead. So does a second copy of a record that
 // the index has: it is left of a Replacer or a Collect that was cut short. If it were kept, rebuilding the index would prefer it, and mix records
 // of before the replacement with records of after it.
 func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, size int64, onDisk map[uint64]bool) (*tail, error) {
@@ -149,7 +149,14 @@ func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, si
 	t := &tail{n: n, salt: r.Salt(), size: size, end: end, sealed: sealed, torn: end}
 	here := map[oid.ID]uint8{} // depths
 	err = r.Scan(ctx, from, end, true, func(e pack.Entry, intact bool) error {
-		if !intact || !s.based(e.Frame, here) {
+		whole := intact
+		if intact {
+			var err error
+			if whole, err = s.whole(ctx, r, e, n, here); err != nil {
+				return err
+			}
+		}
+		if !whole {
 			return t.hole(e.Offset, e.Size())
 		}
 		if again, err := s.stored(ctx, e.Info(n, e.Offset), onDisk); again || err != nil {
@@ -168,18 +175,33 @@ func (s *Store) scanTail(ctx context.Context, r *pack.Reader, n uint64, from, si
 	return t, err
 }
 
-// based reports whether the base of f is among the frames here before it or in the index (even if in a pack that is missing: that file may come
-// back), at less depth: a replacement that was cut short may have left a record whose base was not replaced. Without an index that is for settle.
-func (s *Store) based(f pack.Frame, here map[oid.ID]uint8) bool {
-	if f.Base.IsZero() || s.ix == nil {
-		return true
+// whole reports whether all that the record of e needs, base and sources, is based.
+func (s *Store) whole(ctx context.Context, r *pack.Reader, e pack.Entry, n uint64, here map[oid.ID]uint8) (bool, error) {
+	if e.Base.IsZero() || s.ix == nil {
+		return true, nil
 	}
-	depth, ok := here[f.Base]
+	info := e.Info(n, e.Offset)
+	sources, err := sourcesOf(s.sources, info, payloadOf(ctx, r, info))
+	if err != nil {
+		return false, err
+	}
+	for _, id := range append(sources, e.Base) {
+		if !s.based(id, e.Depth, here) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// based reports whether id is among the frames here before it or in the index (even if in a pack that is missing: that file may come
+// back), at less than a depth: a replacement that was cut short may have left a record whose base was not replaced. Without an index that is for settle.
+func (s *Store) based(id oid.ID, than uint8, here map[oid.ID]uint8) bool {
+	depth, ok := here[id]
 	if !ok {
-		base, err := s.lookup(f.Base)
+		base, err := s.lookup(id)
 		depth, ok = base.Depth, err == nil
 	}
-	return ok && depth < f.Depth
+	return ok && depth < than
 }
 
 // stored reports whether the index has another copy of the record info, which is whole. Without an index every copy counts: see settle.

@@ -41,13 +41,18 @@ type ReplaceResult struct {
 	Left     []oid.ID // not replaced, since the store has changed so that they do not fit any more
 }
 
-// Replace begins a replacement. refs returns what else than its base a record needs to be decoded; nil if there is nothing such. The Replacer must be closed.
+// Replace begins a replacement. refs returns what else than its base a record needs to be decoded; nil asks Options.Sources. The Replacer must be closed.
 func (s *Store) Replace(refs func(objstore.Info) ([]oid.ID, error)) (*Replacer, error) {
 	if err := s.writable(); err != nil {
 		return nil, fmt.Errorf("replace: %w", err)
 	}
 	if !s.sweep.TryLock() {
 		return nil, fmt.Errorf("replace: a check or a collect is running: %w", errs.Busy)
+	}
+	if refs == nil && s.sources != nil {
+		refs = func(info objstore.Info) ([]oid.ID, error) {
+			return sourcesOf(s.sources, info, func(p []byte, off int64) error { return s.ReadPayload(context.Background(), info, p, off) })
+		}
 	}
 	return &Replacer{s: s, refs: refs, at: map[oid.ID]int{}}, nil
 }

@@ -26,6 +26,7 @@ type Options struct {
 	ReadOnly bool         // no file is created or changed
 	PackSize int64        // a pack is sealed when it has grown past this; 0 means 256 MiB
 	Logger   *slog.Logger // nil: silent
+	Sources  SourcesFunc  // nil: no record needs more than its base
 }
 
 // env is what tests put in the place of the world.
@@ -41,6 +42,7 @@ type Store struct {
 	packSize int64
 	readOnly bool
 	log      *slog.Logger
+	sources  SourcesFunc
 	env      env
 
 	ix    *index.DB // nil only in a read-only store whose index is missing or damaged: everything is in pending then
@@ -84,7 +86,7 @@ var (
 )
 
 func newStore(dir string, opts Options, e env) *Store {
-	s := &Store{dir: dir, packDir: filepath.Join(dir, "packs"), packSize: opts.PackSize, readOnly: opts.ReadOnly, log: opts.Logger, env: e,
+	s := &Store{dir: dir, packDir: filepath.Join(dir, "packs"), packSize: opts.PackSize, readOnly: opts.ReadOnly, log: opts.Logger, sources: opts.Sources, env: e,
 		syncing: make(chan struct{}, 1), next: 1, pending: map[oid.ID]objstore.Info{}, hints: map[string][]byte{}, rows: map[uint64]index.Pack{}, lost: map[uint64]bool{}}
 	if s.packSize <= 0 {
 		s.packSize = DefaultPackSize

@@ -10,7 +10,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"coral/delta"
+	"coral/delta/derive"
 	"coral/delta/format/dtype"
+	"coral/delta/similar"
 	"coral/internal/oid"
 	"coral/objstore"
 	"coral/vcs/object"
@@ -141,10 +143,17 @@ func hintKey(name string, dt dtype.Kind, payloadLen int64, extent int) [8]byte {
 }
 
 // remember sets the hint unless it is set so already.
-func (s *Store) remember(key [8]byte, id oid.ID) {
-	if string(s.b.Hint(key[:])) != string(id[:]) {
-		s.b.SetHint(key[:], id[:])
+func (s *Store) remember(key, value []byte) {
+	if string(s.b.Hint(key)) != string(value) {
+		s.b.SetHint(key, value)
 	}
+}
+
+// nameKey is the key under which the last blob of a name, kind and extent is remembered whatever the tensor's length, for those that
+// grew or shrank: 'n', then as hintKey without the length.
+func nameKey(name string, dt dtype.Kind, extent int) []byte {
+	b := hintKey(name, dt, 0, extent)
+	return append([]byte{hintName}, b[:]...)
 }
 
 // candidates returns the bases worth trying, the likelier first.
@@ -160,7 +169,11 @@ func (in *ingest) candidates(j *job, raw []byte) []objstore.Info {
 			cands = in.s.addChain(cands, id, p.DType)
 		}
 	}
-	if id, err := oid.FromBytes(in.s.b.Hint(r.key[:])); err == nil {
+	id, ok := in.s.last(r.key[:])
+	if !ok {
+		id, ok = in.s.last(nameKey(p.Name, p.DType, j.extent))
+	}
+	if ok {
 		cands = in.s.addChain(cands, id, p.DType)
 	}
 	return cands
@@ -194,33 +207,77 @@ func (s *Store) addChain(cands []objstore.Info, id oid.ID, dt dtype.Kind) []objs
 	return cands
 }
 
-// chooseBase compares the blob alone and against each candidate on samples, and returns the cheapest; ok is false if that is alone. A candidate that cannot
-// be read is passed over: it is damage, but not of this file.
-func (s *Store) chooseBase(ctx context.Context, sl *slot, raw []byte, dt dtype.Kind, cands []objstore.Info) (best objstore.Info, ok bool, err error) {
-	if len(cands) == 0 {
-		return best, false, nil
+// choice is what a blob is coded against: nothing, a base, or what a recipe computes, with base its deepest source.
+type choice struct {
+	base   objstore.Info
+	recipe *derive.Recipe
+}
+
+// baseLen returns how many bytes there are to code against.
+func (c choice) baseLen() int {
+	if c.recipe != nil {
+		return int(c.recipe.Len())
 	}
-	sample := sl.sample[:0]
-	for _, r := range samplesOf(len(raw)) {
-		sample = append(sample, raw[r.off:r.off+r.n]...)
+	return int(c.base.RawSize)
+}
+
+// baseBytes fills dst, of that length, with them.
+func (s *Store) baseBytes(ctx context.Context, c choice, dst []byte) error {
+	if c.recipe != nil {
+		return s.compute(ctx, guess{c.recipe, c.base}, dst)
 	}
-	sl.sample = sample // keeps its memory
-	least := float64(sl.enc.Estimate(sample, nil, dt))
+	return s.decodeBlob(ctx, c.base.ID, dst)
+}
+
+// compare sets best to the cheapest of itself, which costs least on the samples, and the candidates. A candidate that cannot be read is passed over: it is
+// damage, but not of this file.
+func (s *Store) compare(ctx context.Context, sl *slot, n int, dt dtype.Kind, cands []objstore.Info, best *choice, least *float64) error {
 	for _, c := range cands {
-		base, err := s.sampleBase(ctx, sl, c, len(raw))
+		base, err := s.sampleBase(ctx, sl, c, n)
 		if cerr := ctx.Err(); cerr != nil {
-			return best, false, cerr
+			return cerr
 		}
 		if err != nil {
 			s.log.Warn("base passed over", "op", "ingest", "id", c.ID, "err", err)
 			continue
 		}
-		cost := float64(sl.enc.Estimate(sample, base, dt)) * (1 + linkCost*float64(c.Depth+1))
-		if cost < least {
-			best, ok, least = c, true, cost
+		cost := float64(sl.enc.Estimate(sl.sample, base, dt)) * (1 + linkCost*float64(c.Depth+1))
+		if cost < *least {
+			*best, *least = choice{base: c}, cost
 		}
 	}
-	return best, ok, nil
+	return nil
+}
+
+// choose compares the blob alone, against each derivation and each candidate of the same name on samples, and returns the cheapest; if that is alone, it looks
+// at neighbours. look is what the blob is to be remembered by, or nil.
+func (in *ingest) choose(ctx context.Context, sl *slot, raw []byte, j *job) (best choice, look *similar.Sketch, err error) {
+	s := in.s
+	look = in.sketch(j, raw)
+	guesses := in.guesses(ctx, raw, j)
+	cands := in.candidates(j, raw)
+	if len(cands)+len(guesses) == 0 && look == nil {
+		return best, look, nil
+	}
+	sl.sample = sl.sample[:0] // keeps its memory
+	for _, r := range samplesOf(len(raw)) {
+		sl.sample = append(sl.sample, raw[r.off:r.off+r.n]...)
+	}
+	g, derived, sure, err := s.chooseGuess(ctx, sl, len(raw), j.dt, guesses)
+	if err != nil || sure {
+		return choice{g.base, g.recipe}, look, err
+	}
+	least := float64(sl.enc.Estimate(sl.sample, nil, j.dt))
+	if g.recipe != nil && derived < least {
+		best, least = choice{g.base, g.recipe}, derived
+	}
+	if err := s.compare(ctx, sl, len(raw), j.dt, cands, &best, &least); err != nil {
+		return best, look, err
+	}
+	if best.baseLen() == 0 && look != nil {
+		err = s.compare(ctx, sl, len(raw), j.dt, s.neighbours(look, cands), &best, &least)
+	}
+	return best, look, err
 }
 
 type sampleRange struct{ off, n int }

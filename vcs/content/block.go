@@ -136,6 +136,14 @@ func (s *Store) baseBlock(ctx context.Context, m *blobMeta, i int, blk delta.Blo
 		return nil, done, nil
 	}
 	off := int64(i) * m.blockLen()
+	if m.recipe != nil {
+		buf := getBlockBuffer(blk.Raw)
+		if err := s.evalBlock(ctx, m, buf, off); err != nil {
+			putBlockBuffer(buf)
+			return nil, done, err
+		}
+		return buf, func() { putBlockBuffer(buf) }, nil
+	}
 	err = s.withBase(ctx, m, off+int64(blk.Raw), func(bm *blobMeta) error {
 		if n := bm.blockLen(); bm.codec() != delta.FrameRaw && off/n == (off+int64(blk.Raw)-1)/n { // one block of the base holds it: no copy
 			b, err := s.block(ctx, bm, int(off/n), readCold)

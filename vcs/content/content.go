@@ -137,13 +137,14 @@ type Counters struct {
 	BlobsStored   int64 `json:"blobs_stored"`
 	BlobsShared   int64 `json:"blobs_shared"` // stored before, or by another at the same time
 	DeltasStored  int64 `json:"deltas_stored"`
+	DerivedStored int64 `json:"derived_stored"`
 	BytesIngested int64 `json:"bytes_ingested"`
 	BytesStored   int64 `json:"bytes_stored"`
 }
 
 type counters struct {
-	blocksDecoded, bytesDecoded, cacheHits, cacheMisses, aheadBlocks   atomic.Int64
-	blobsStored, blobsShared, deltasStored, bytesIngested, bytesStored atomic.Int64
+	blocksDecoded, bytesDecoded, cacheHits, cacheMisses, aheadBlocks                  atomic.Int64
+	blobsStored, blobsShared, deltasStored, derivedStored, bytesIngested, bytesStored atomic.Int64
 }
 
 // Counters returns the totals so far.
@@ -152,7 +153,7 @@ func (s *Store) Counters() Counters {
 	return Counters{
 		BlocksDecoded: c.blocksDecoded.Load(), BytesDecoded: c.bytesDecoded.Load(),
 		CacheHits: c.cacheHits.Load(), CacheMisses: c.cacheMisses.Load(), AheadBlocks: c.aheadBlocks.Load(),
-		BlobsStored: c.blobsStored.Load(), BlobsShared: c.blobsShared.Load(), DeltasStored: c.deltasStored.Load(),
+		BlobsStored: c.blobsStored.Load(), BlobsShared: c.blobsShared.Load(), DeltasStored: c.deltasStored.Load(), DerivedStored: c.derivedStored.Load(),
 		BytesIngested: c.bytesIngested.Load(), BytesStored: c.bytesStored.Load(),
 	}
 }

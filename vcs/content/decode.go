@@ -19,10 +19,16 @@ type scratch struct {
 	stored []byte
 	edge   []byte
 	levels [delta.MaxDepth + 1][]byte // bases' bytes, by how far down the chain
+	inputs [delta.MaxDepth + 1]input  // of recipes, likewise
 }
 
-func (s *Store) getScratch() *scratch  { return s.scratch.Get().(*scratch) }
-func (s *Store) putScratch(c *scratch) { s.scratch.Put(c) }
+func (s *Store) getScratch() *scratch { return s.scratch.Get().(*scratch) }
+func (s *Store) putScratch(c *scratch) {
+	for i := range c.inputs {
+		c.inputs[i].trim()
+	}
+	s.scratch.Put(c)
+}
 
 // sized returns *b with length n, grown if need be; its bytes are whatever they were.
 func sized(b *[]byte, n int) []byte {
@@ -88,7 +94,7 @@ func (s *Store) decodeRange(ctx context.Context, sc *scratch, level int, m *blob
 	return nil
 }
 
-// decodeBlocks is decodeRange for a range of one window of a delta.FrameBlocks blob.
+// decodeBlocks is decodeRange for a range of one window of a blob with blocks.
 func (s *Store) decodeBlocks(ctx context.Context, sc *scratch, level int, m *blobMeta, dst []byte, off int64) error {
 	id, blockLen := m.info.ID, m.blockLen()
 	first, last := int(off/blockLen), int((off+int64(len(dst))-1)/blockLen)
@@ -143,6 +149,10 @@ func (s *Store) decodeBase(ctx context.Context, sc *scratch, level int, m *blobM
 	if lo < 0 {
 		return nil, 0, nil
 	}
+	if m.recipe != nil {
+		buf := sized(&sc.levels[level], int(hi-lo))
+		return buf, lo, s.evalRange(ctx, sc, level, m, buf, lo)
+	}
 	var buf []byte
 	err := s.withBase(ctx, m, hi, func(bm *blobMeta) error {
 		buf = sized(&sc.levels[level], int(hi-lo))
@@ -172,7 +182,7 @@ func (s *Store) withBase(ctx context.Context, m *blobMeta, need int64, fn func(*
 	return nil
 }
 
-// readStored reads the stored bytes of the blocks first to last in one go, and returns them with their offset in the payload.
+// readStored reads the stored bytes of the blocks first to last in one go, and returns them with their offset after the recipe.
 func (s *Store) readStored(ctx context.Context, sc *scratch, m *blobMeta, first, last int) ([]byte, int64, error) {
 	lo, hi, sum := int64(-1), int64(0), int64(0)
 	for i := first; i <= last; i++ {
@@ -180,7 +190,7 @@ func (s *Store) readStored(ctx context.Context, sc *scratch, m *blobMeta, first,
 		if blk.Stored == 0 {
 			continue
 		}
-		if blk.Offset < 0 || blk.Stored < 0 || blk.Offset+int64(blk.Stored) > m.info.Stored {
+		if blk.Offset < 0 || blk.Stored < 0 || blk.Offset+int64(blk.Stored) > m.info.Stored-m.body {
 			return nil, 0, corrupt(m.info.ID, "block %d is outside the payload", i)
 		}
 		if lo < 0 || blk.Offset < lo {
@@ -199,7 +209,7 @@ func (s *Store) readStored(ctx context.Context, sc *scratch, m *blobMeta, first,
 		return m.payload[lo:hi], lo, nil
 	}
 	buf := sized(&sc.stored, int(sum))
-	if err := s.b.ReadPayload(ctx, m.info, buf, lo); err != nil {
+	if err := s.b.ReadPayload(ctx, m.info, buf, m.body+lo); err != nil {
 		return nil, 0, fmt.Errorf("read blob %s: %w", m.info.ID, err)
 	}
 	return buf, lo, nil

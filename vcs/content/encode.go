@@ -70,6 +70,7 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 			if err := in.storeNew(ctx, sl, id, raw, j); err != nil {
 				return err
 			}
+			in.rememberContent(id, raw, j)
 			break
 		}
 		select {
@@ -79,9 +80,19 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 		}
 	}
 	if role := in.role(j, raw); role.track {
-		s.remember(role.key, id)
+		in.join(role.key[:], id, raw, j)
+		in.s.remember(nameKey(in.layout.Payloads[j.payload].Name, j.dt, j.extent), id[:])
 	}
 	return nil
+}
+
+// rememberContent makes a blob just stored known by what is in it.
+func (in *ingest) rememberContent(id oid.ID, raw []byte, j *job) {
+	if in.derivable(j) {
+		in.s.rememberValues(id, raw, j.dt)
+		in.rememberMatrix(id, raw, j)
+		in.rememberRows(id, raw, j)
+	}
 }
 
 // storeNew encodes and puts a blob that the caller has begun the flight of.
@@ -92,13 +103,13 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 		s.count.blobsShared.Add(1)
 		return nil
 	}
-	base, ok, look, err := in.findBase(ctx, sl, raw, j)
+	c, look, err := in.choose(ctx, sl, raw, j)
 	if err != nil {
 		return err
 	}
 	need := bufferSize(len(raw))
-	if ok {
-		need += bufferSize(int(base.RawSize))
+	if c.baseLen() > 0 {
+		need += bufferSize(c.baseLen())
 	}
 	if err := s.enc.reserve(ctx, need); err != nil {
 		return err
@@ -113,37 +124,51 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 			}
 		}()
 	}
-	if !ok {
-		return in.putBlob(ctx, sl.enc, id, raw, j.dt, nil, base, out)
+	if c.baseLen() == 0 {
+		return in.putBlob(ctx, sl.enc, id, raw, j.dt, nil, c, out)
 	}
-	buf := s.enc.take(int(base.RawSize))
+	buf := s.enc.take(c.baseLen())
 	defer s.enc.give(buf)
-	buf = buf[:base.RawSize]
-	if err := s.decodeBlob(ctx, base.ID, buf); err != nil {
+	buf = buf[:c.baseLen()]
+	if err := s.baseBytes(ctx, c, buf); err != nil {
 		if cerr := ctx.Err(); cerr != nil {
 			return cerr
 		}
-		s.log.Warn("base passed over", "op", "ingest", "path", in.hint.Path, "id", base.ID, "err", err)
+		s.log.Warn("base passed over", "op", "ingest", "path", in.hint.Path, "id", c.base.ID, "err", err)
 		buf = nil
 	}
-	return in.putBlob(ctx, sl.enc, id, raw, j.dt, buf, base, out)
+	return in.putBlob(ctx, sl.enc, id, raw, j.dt, buf, c, out)
 }
 
-// putBlob encodes raw, against the bytes of base unless they are nil, into out's memory, and appends it to the packs.
-func (in *ingest) putBlob(ctx context.Context, enc *delta.Encoder, id oid.ID, raw []byte, dt dtype.Kind, baseRaw []byte, base objstore.Info, out []byte) error {
+// putBlob encodes raw, against the bytes of what was chosen unless they are nil, into out's memory, and appends it to the packs.
+func (in *ingest) putBlob(ctx context.Context, enc *delta.Encoder, id oid.ID, raw []byte, dt dtype.Kind, baseRaw []byte, c choice, out []byte) error {
 	s := in.s
 	enc.SetStrategy(in.strategy)
-	payload, res, err := enc.Encode(out[:0], raw, baseRaw, dt)
+	payload := out[:0]
+	var err error
+	if c.recipe != nil && baseRaw != nil {
+		if payload, err = c.recipe.Append(payload); err != nil {
+			return fmt.Errorf("encode blob %s: %w", id, err)
+		}
+	}
+	head := len(payload)
+	payload, res, err := enc.Encode(payload, raw, baseRaw, dt)
 	if err != nil {
 		return fmt.Errorf("encode blob %s: %w", id, err)
 	}
-	rec := objstore.Record{
-		Kind: objstore.Blob, ID: id, Codec: uint16(res.Codec), DType: uint8(dt), RawSize: int64(len(raw)), Payload: payload,
-	}
-	if res.UsesBase {
-		rec.Base, rec.Depth = base.ID, base.Depth+1
+	rec := objstore.Record{Kind: objstore.Blob, ID: id, Codec: uint16(res.Codec), DType: uint8(dt), RawSize: int64(len(raw))}
+	switch {
+	case !res.UsesBase:
+		payload = payload[head:]
+	case c.recipe != nil:
+		rec.Codec = uint16(delta.FrameDerived)
+		rec.Base, rec.Depth = c.base.ID, c.base.Depth+1
+		s.count.derivedStored.Add(1)
+	default:
+		rec.Base, rec.Depth = c.base.ID, c.base.Depth+1
 		s.count.deltasStored.Add(1)
 	}
+	rec.Payload = payload
 	if err := s.b.Put(ctx, rec); err != nil {
 		return fmt.Errorf("store blob %s: %w", id, err)
 	}

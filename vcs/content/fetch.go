@@ -60,8 +60,11 @@ func (f *File) fetchNow(w span) {
 
 // fetchBlob asks for the bytes from to to of a blob and of the bases under it. Where they are stored is guessed from the proportion, for
 // headers need not have been read yet: what is missed or too much costs a little time.
-func (s *Store) fetchBlob(id oid.ID, from, to int64) {
-	for range delta.MaxDepth + 1 {
+func (s *Store) fetchBlob(id oid.ID, from, to int64) { s.fetchChain(id, from, to, delta.MaxDepth+1) }
+
+// fetchChain is fetchBlob for a chain of so many links at most.
+func (s *Store) fetchChain(id oid.ID, from, to int64, links int) {
+	for ; links > 0; links-- {
 		info, err := s.b.Stat(id)
 		if err != nil || info.RawSize <= 0 || info.RawSize > delta.MaxBlob || info.Stored < 0 || info.Stored > objstore.MaxPayload {
 			return // the reader will say what is wrong
@@ -71,6 +74,25 @@ func (s *Store) fetchBlob(id oid.ID, from, to int64) {
 		if info.Base.IsZero() {
 			return
 		}
+		if delta.FrameCodec(info.Codec) == delta.FrameDerived {
+			s.fetchSources(id, from, to, links-1)
+			return
+		}
 		id = info.Base
+	}
+}
+
+// fetchSources asks for what a derived blob is computed from, if its recipe is known yet; whoever reads its first block makes it so.
+func (s *Store) fetchSources(id oid.ID, from, to int64, links int) {
+	m := s.metas.get(id)
+	if m == nil || m.recipe == nil {
+		return
+	}
+	from = from / delta.BlockSize * delta.BlockSize
+	if to = min(to, m.recipe.Len()); from >= to {
+		return
+	}
+	for _, need := range m.recipe.Needs(nil, from, to-from) {
+		s.fetchChain(m.recipe.Sources[need.Source], need.Off, need.Off+need.Len, links)
 	}
 }

@@ -74,7 +74,8 @@ type ingest struct {
 	size   int64
 	hint   Hint
 	layout *format.Layout // nil: opaque
-	prev   *previous      // read only once batches are sent
+	shapes [][]int64      // of the tensors that fill a payload, by payload; nil if none does. Read only once batches are sent, as is
+	prev   *previous      // what the path held before
 
 	strategy delta.Strategy
 
@@ -88,6 +89,7 @@ func (in *ingest) run(ctx context.Context) (IngestResult, error) {
 	pieces := planFile(in.layout, in.size)
 	if in.layout != nil {
 		in.prev = in.s.loadPrevious(ctx, in.hint)
+		in.shapes = shapesOf(in.layout)
 	}
 	if err := in.readAndStore(ctx, pieces); err != nil {
 		return IngestResult{}, err
@@ -100,6 +102,26 @@ func (in *ingest) run(ctx context.Context) (IngestResult, error) {
 	in.s.count.bytesIngested.Add(in.size)
 	return IngestResult{Manifest: id, Size: in.size, New: in.added.Load()}, nil
 }
+
+// shapesOf finds for each payload the tensor that is all of it, and contiguous.
+func shapesOf(l *format.Layout) [][]int64 {
+	at := make(map[int64]int, len(l.Payloads))
+	for i := range l.Payloads {
+		at[l.Payloads[i].Offset] = i
+	}
+	shapes := make([][]int64, len(l.Payloads))
+	for i := range l.Tensors {
+		t := &l.Tensors[i]
+		if k, ok := at[t.Offset]; ok && t.Length == l.Payloads[k].Length && t.DType == l.Payloads[k].DType &&
+			(t.Stride == nil || format.Contiguous(t.Shape, t.Stride)) {
+			shapes[k] = t.Shape
+		}
+	}
+	return shapes
+}
+
+// shape returns that of a job's tensor, or nil.
+func (in *ingest) shape(j *job) []int64 { return in.shapes[j.payload] }
 
 // readAndStore reads the pieces and has them stored. When it returns, every goroutine it started has ended.
 func (in *ingest) readAndStore(ctx context.Context, pieces []piece) error {

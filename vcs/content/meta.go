@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"coral/delta"
+	"coral/delta/derive"
 	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/objstore"
@@ -16,10 +17,13 @@ import (
 // blobMeta is what a reader needs to know of a blob before it reads its payload. It is shared; only checked changes.
 type blobMeta struct {
 	info objstore.Info
-	hdr  *delta.Header // of delta.FrameBlocks, else nil
+	hdr  *delta.Header // of delta.FrameBlocks and delta.FrameDerived, else nil
 	cost int64         // estimated memory
 
-	// payload is the whole payload of a delta.FrameBlocks blob so small that reading its header has read all of it; else nil.
+	recipe *derive.Recipe // of delta.FrameDerived, else nil
+	body   int64          // where in the payload the header and blocks begin: after the recipe
+
+	// payload is all that follows the recipe, if any, of a blob with blocks so small that reading its header has read all of it; else nil.
 	payload []byte
 
 	checkMu sync.Mutex  // one goroutine checks a raw frame
@@ -83,7 +87,7 @@ func (s *Store) loadFrame(ctx context.Context, info objstore.Info) (m *blobMeta,
 			return nil, corrupt(id, "raw frame of %d bytes for %d", info.Stored, info.RawSize)
 		}
 	case delta.FrameZstd:
-	case delta.FrameBlocks:
+	case delta.FrameBlocks, delta.FrameDerived:
 		if err = s.readHeader(ctx, m); err != nil {
 			return nil, fmt.Errorf("header of blob %s: %w", id, err)
 		}
@@ -103,40 +107,53 @@ func (s *Store) loadFrame(ctx context.Context, info objstore.Info) (m *blobMeta,
 // for a predictor.
 const headerTables = 72 << 10
 
-// readHeader fills in hdr and payload.
+// readHeader fills in hdr and payload, and of a derived blob recipe and body.
 func (s *Store) readHeader(ctx context.Context, m *blobMeta) error {
 	stored := m.info.Stored
 	if stored < delta.PrefixLen {
 		return fmt.Errorf("payload of %d bytes: %w", stored, errs.Corrupt)
 	}
-	b := make([]byte, min(headerGuess, stored))
-	if err := s.b.ReadPayload(ctx, m.info, b, 0); err != nil {
-		return err
-	}
-	n, err := delta.HeaderLen(b[:delta.PrefixLen], stored)
+	b, err := s.extend(ctx, m, nil, min(headerGuess, stored))
 	if err != nil {
 		return err
 	}
-	if n < 0 || n > stored {
-		return fmt.Errorf("header of %d bytes in %d: %w", n, stored, errs.Corrupt)
-	}
-	if have := int64(len(b)); n > have {
-		b = append(b, make([]byte, n-have)...)
-		if err := s.b.ReadPayload(ctx, m.info, b[have:], have); err != nil {
+	if m.codec() == delta.FrameDerived {
+		if b, err = s.readRecipe(ctx, m, b); err != nil {
 			return err
 		}
 	}
-	if m.hdr, err = delta.ParseHeader(b[:n], stored); err != nil {
+	length := stored - m.body
+	n, err := delta.HeaderLen(b[m.body:m.body+delta.PrefixLen], length)
+	if err != nil {
+		return err
+	}
+	if n < 0 || n > length {
+		return fmt.Errorf("header of %d bytes in %d: %w", n, length, errs.Corrupt)
+	}
+	if b, err = s.extend(ctx, m, b, m.body+n); err != nil {
+		return err
+	}
+	if m.hdr, err = delta.ParseHeader(b[m.body:m.body+n], length); err != nil {
 		return err
 	}
 	if stored <= headerGuess {
-		m.payload = b
+		m.payload = b[m.body:]
 	}
 	m.cost += int64(len(m.payload)) + n
 	if index := int64(m.hdr.Blocks()) * 16; n > index+64 {
 		m.cost += headerTables
 	}
 	return nil
+}
+
+// extend reads on in m's payload until b holds its first n bytes.
+func (s *Store) extend(ctx context.Context, m *blobMeta, b []byte, n int64) ([]byte, error) {
+	have := int64(len(b))
+	if n <= have {
+		return b, nil
+	}
+	b = append(b, make([]byte, n-have)...)
+	return b, s.b.ReadPayload(ctx, m.info, b[have:], have)
 }
 
 func corrupt(id oid.ID, format string, args ...any) error {

@@ -1,7 +1,6 @@
 package content
 
 import (
-	"context"
 	"slices"
 
 	"coral/delta/similar"
@@ -20,18 +19,6 @@ type Neighbours interface {
 
 // maxNeighbours is how many are asked for. The chains below them may fill up maxCandidates.
 const maxNeighbours = 3
-
-// findBase chooses among the blobs of the same name, and if none of them is worth it among the neighbours. look is what the blob is to be remembered by, or nil.
-func (in *ingest) findBase(ctx context.Context, sl *slot, raw []byte, j *job) (base objstore.Info, ok bool, look *similar.Sketch, err error) {
-	s := in.s
-	named := in.candidates(j, raw)
-	base, ok, err = s.chooseBase(ctx, sl, raw, j.dt, named)
-	if look = in.sketch(j, raw); err != nil || ok || look == nil {
-		return base, ok, look, err
-	}
-	base, ok, err = s.chooseBase(ctx, sl, raw, j.dt, s.neighbours(look, named))
-	return base, ok, look, err
-}
 
 // sketch returns the sketch of a blob that is worth one: the same that may have a base by name, if it is not too short and no first moment; else nil.
 func (in *ingest) sketch(j *job, raw []byte) *similar.Sketch {
