@@ -19,8 +19,8 @@ import (
 	"coral/objstore"
 )
 
-// weights returns a safetensors file of one tensor.
-func weights(name string, dt dtype.Kind, data []byte) string {
+// oneTensor returns a safetensors file of one tensor.
+func oneTensor(name string, dt dtype.Kind, data []byte) string {
 	head, err := json.Marshal(map[string]any{name: map[string]any{
 		"dtype": dt.String(), "shape": []int{len(data) / dt.Width()}, "data_offsets": []int{0, len(data)}}})
 	if err != nil {
@@ -57,11 +57,11 @@ func TestGCKeepsSources(t *testing.T) {
 	wide, half := castPair(100_000, 1)
 	add(t, r, map[string]string{"a": "b"})
 	must(t, r.CreateBranch(bg, "b", snap(t, r, "begin")))
-	_, _, err := r.Add(bg, "b", writeTree(t, map[string]string{"f32": weights("w", dtype.F32, wide)}), "", nil)
+	_, _, err := r.Add(bg, "b", writeTree(t, map[string]string{"f32": oneTensor("w", dtype.F32, wide)}), "", nil)
 	must(t, err)
 	_, err = r.Snapshot(bg, SnapshotOptions{Branch: "b", Message: "the source"})
 	must(t, err)
-	add(t, r, map[string]string{"bf16": weights("x", dtype.BF16, half)})
+	add(t, r, map[string]string{"bf16": oneTensor("x", dtype.BF16, half)})
 	c := snap(t, r, "only the copy")
 	must(t, r.DeleteBranch(bg, "b", true))
 	blobOf(t, r, half)
@@ -73,7 +73,7 @@ func TestGCKeepsSources(t *testing.T) {
 	r = reopen(t, r)
 	dst := t.TempDir()
 	must(t, r.Export(bg, c, "", dst, nil))
-	if b, err := os.ReadFile(filepath.Join(dst, "bf16")); err != nil || string(b) != weights("x", dtype.BF16, half) {
+	if b, err := os.ReadFile(filepath.Join(dst, "bf16")); err != nil || string(b) != oneTensor("x", dtype.BF16, half) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
@@ -81,9 +81,9 @@ func TestGCKeepsSources(t *testing.T) {
 func TestFsckNamesDamagedSource(t *testing.T) {
 	r := newRepo(t)
 	wide, half := castPair(100_000, 2)
-	add(t, r, map[string]string{"f32": weights("w", dtype.F32, wide)})
+	add(t, r, map[string]string{"f32": oneTensor("w", dtype.F32, wide)})
 	snap(t, r, "one")
-	add(t, r, map[string]string{"bf16": weights("x", dtype.BF16, half)})
+	add(t, r, map[string]string{"bf16": oneTensor("x", dtype.BF16, half)})
 	snap(t, r, "two")
 	info := blobOf(t, r, half)
 	source, err := r.Packs.Stat(info.Base)

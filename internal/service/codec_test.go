@@ -123,7 +123,7 @@ func TestAddCodec(t *testing.T) {
 		if codec == "exponent_mantissa" {
 			want = "exponent_mantissa-base"
 		}
-		if codec == "" && got["split"]+got["ordint"] < 4 || codec != "" && got[want] == 0 {
+		if codec == "" && got["columns"]+got["split"]+got["ordint"] < 4 || codec != "" && got[want] == 0 {
 			t.Errorf("step %d with codec %q: blocks by %v", i, codec, got)
 		}
 	}
