@@ -8,6 +8,7 @@ import (
 	"coral/delta/field"
 	"coral/delta/lit"
 	"coral/delta/ordint"
+	"coral/delta/palette"
 	"coral/delta/same"
 	"coral/delta/solo"
 	"coral/delta/sparse"
@@ -21,6 +22,7 @@ type decoderState struct {
 	solo *solo.Decoder
 	ord  *ordint.Decoder
 	cols *field.Decoder
+	pal  *palette.Coder
 	cml  *coralml.Coder
 	few  sparse.Coder
 	pred []byte // what the base predicts: a block, 1 MiB at most
@@ -85,6 +87,12 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 			d.cols = new(field.Decoder)
 		}
 		return d.cols.Decode(h.layout, &h.columns, dst, stored)
+	case codecPalette:
+		if d.pal == nil {
+			d.pal = new(palette.Coder)
+		}
+		w, _ := palette.Width(h.dtype)
+		return d.pal.Decode(dst, stored, w)
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if d.cml == nil {
 			d.cml = new(coralml.Coder)

@@ -10,6 +10,7 @@ import (
 	"coral/delta/format/dtype"
 	"coral/delta/lit"
 	"coral/delta/ordint"
+	"coral/delta/palette"
 	"coral/delta/predict"
 	"coral/delta/same"
 	"coral/delta/solo"
@@ -24,6 +25,7 @@ type encoderState struct {
 	solo     *solo.Model
 	ord      *ordint.Model
 	cols     *field.Model
+	pal      *palette.Coder
 	lit      lit.Coder
 	coral    *coralml.Coder
 	strategy Strategy
@@ -188,6 +190,11 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		}
 		p.codec[i] = codecZstd // too many exponents that are seldom elsewhere in the blob
 		return e.writeBlock(dst, i)
+	case codecPalette:
+		w, _ := palette.Width(p.dtype)
+		if out, ok := e.pal.Encode(dst, b, w); ok {
+			return out
+		}
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if out, ok := e.coral.Encode(coralCodec(p.codec[i]), p.dtype, dst, b, p.blockBase(i)); ok {
 			return out

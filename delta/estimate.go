@@ -6,6 +6,7 @@ import (
 	"coral/delta/field"
 	"coral/delta/format/dtype"
 	"coral/delta/ordint"
+	"coral/delta/palette"
 	"coral/delta/same"
 	"coral/delta/solo"
 )
@@ -89,6 +90,14 @@ func (e *encoderState) soloBits(b []byte, scale float64, dt dtype.Kind) float64 
 		e.cols.Reset(layout, b)
 		e.cols.Sample(b, 0)
 		best = e.cols.Choose(int(scale*float64(len(b)))/layout.Size) / float64(layout.Size) * float64(len(b))
+	}
+	if w, ok := palette.Width(dt); ok {
+		if e.pal == nil {
+			e.pal = new(palette.Coder)
+		}
+		if size, ok := e.pal.Bytes(b, w); ok {
+			best = min(best, float64(8*size))
+		}
 	}
 	shape, ok := shapeOf(dt)
 	if ok {

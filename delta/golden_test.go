@@ -56,6 +56,8 @@ var golden = []struct {
 	{"columns-q4-k", dtype.Q4_K, "quants", "none", 9001, "columns", Auto},
 	{"columns-q5-k", dtype.Q5_K, "quants", "none", 9001, "columns", Auto},
 	{"columns-q6-k", dtype.Q6_K, "quants", "none", 9001, "columns", Auto},
+	{"palette-f32", dtype.F32, "palette", "none", 9003, "palette", Auto},
+	{"palette-bf16", dtype.BF16, "palette", "none", 20001, "palette", Auto},
 	{"coralml-float32-raw", dtype.F32, "upcast", "second block", 69001, "float32_raw", Float32Raw},
 	{"coralml-compressed-f32", dtype.F32, "gauss", "sparse", 3002, "compressed", Compressed},
 	{"coralml-compressed-f16", dtype.F16, "gauss", "sparse", 3001, "compressed", Compressed},

@@ -5,6 +5,7 @@ import (
 
 	"coral/delta/field"
 	"coral/delta/ordint"
+	"coral/delta/palette"
 	"coral/delta/predict"
 	"coral/delta/same"
 	"coral/delta/solo"
@@ -174,6 +175,9 @@ func (h *headerState) check(i int, e entry) error {
 		ok = int(e.stored) <= raw && h.ord != nil && h.diff == e.codec
 	case codecColumns:
 		ok = int(e.stored) <= raw && raw <= 1<<typedBlockLog && h.layout != nil && h.columns.Complete(h.layout)
+	case codecPalette:
+		_, ok = palette.Width(h.dtype)
+		ok = ok && int(e.stored) <= raw && raw <= 1<<typedBlockLog
 	case codecFloat32Raw:
 		ok = int(e.stored) == raw && coralCodec(e.codec).Codes(h.dtype)
 	case codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:

@@ -68,10 +68,14 @@ func (e *encoderState) plan(raw, base []byte, dt dtype.Kind) {
 		e.planDeltas(k)
 	}
 	for i, c := range p.codec {
-		if c == codecOpen {
-			p.codec[i] = p.alone
-			e.countAlone(i)
+		if c != codecOpen {
+			continue
 		}
+		if p.codec[i] = p.alone; e.fewValues(i) {
+			p.codec[i] = codecPalette
+			continue
+		}
+		e.countAlone(i)
 	}
 	e.buildAlone()
 }

@@ -2,11 +2,13 @@ package delta
 
 import (
 	"coral/delta/field"
+	"coral/delta/palette"
 	"coral/delta/solo"
 )
 
 const (
-	keepSplit = 0.9995 // columns must be this much smaller than planes, which a processor without AVX2 decodes faster
+	keepPalette = 0.95   // a palette must be this much smaller than the blob's other blocks
+	keepSplit   = 0.9995 // columns must be this much smaller than planes, which a processor without AVX2 decodes faster
 )
 
 // planAlone estimates what an element takes without base, from pieces of a few open blocks, and chooses between columns,
@@ -82,6 +84,21 @@ func (e *encoderState) sample(shape solo.Shape, layout *field.Layout, open int) 
 		}
 		seen++
 	}
+}
+
+// fewValues reports whether block i takes less as few values and which of them each element is.
+func (e *encoderState) fewValues(i int) bool {
+	p := &e.p
+	w, ok := palette.Width(p.dtype)
+	if !ok {
+		return false
+	}
+	if e.pal == nil {
+		e.pal = new(palette.Coder)
+	}
+	b := p.blockRaw(i)
+	size, ok := e.pal.Bytes(b, w)
+	return ok && float64(8*size) < keepPalette*p.bits*float64(len(b)/p.width)
 }
 
 // countAlone adds block i, which is coded alone, to the statistics of its codec; buildAlone makes the tables of them.

@@ -27,6 +27,7 @@ const (
 	codecSparse     codecID = 10 // differences of a few elements, and their places: package sparse
 
 	codecColumns codecID = 11 // fields of elements and GGUF blocks in columns, rANS coded: package field
+	codecPalette codecID = 12 // few values, rANS coded indices: package palette
 
 	// coral-ml's strategies: package coralml.
 	codecFloat32Raw  codecID = 16 // difference of floats
@@ -39,7 +40,7 @@ const (
 
 var codecNames = [256]string{
 	codecRaw: "raw", codecZero: "zero", codecConst: "constant", codecZstd: "zstd", codecSplit: "split", codecSame: "same", codecOrdint: "ordint",
-	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecWide: "difference", codecSparse: "sparse", codecColumns: "columns",
+	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecWide: "difference", codecSparse: "sparse", codecColumns: "columns", codecPalette: "palette",
 	codecFloat32Raw: "float32_raw", codecCompressed: "compressed", codecXorFloat32: "xor_float32", codecXorBFloat16: "xor_bfloat16",
 	codecFields: "exponent_mantissa", codecFieldsBase: "exponent_mantissa-base",
 }

@@ -152,6 +152,9 @@ func TestRatios(t *testing.T) {
 		{dtype.Q4_0, "quants", "none", 0.91, false},
 		{dtype.Q6_K, "quants", "none", 0.94, false},
 		{dtype.F32, "positive", "none", 0.835, false},
+		{dtype.F32, "palette", "none", 0.25, false},
+		{dtype.BF16, "palette", "none", 0.48, false},
+		{dtype.F64, "palette", "none", 0.14, false},
 		{dtype.Bool, "skewed", "none", 0.10, false},
 		{dtype.F16, "gauss", "none", 0.844, false},
 		{dtype.F16, "gauss", "near", 0.47, true},
@@ -208,7 +211,7 @@ func TestTooLarge(t *testing.T) {
 // TestVerifyFallsBack breaks every coded block between coding and verification: the bytes must come back all
 // the same.
 func TestVerifyFallsBack(t *testing.T) {
-	for _, c := range []codecID{codecConst, codecZstd, codecSplit, codecOrdint, codecPredOrdint, codecWide, codecSparse, codecColumns} {
+	for _, c := range []codecID{codecConst, codecZstd, codecSplit, codecOrdint, codecPredOrdint, codecWide, codecSparse, codecColumns, codecPalette} {
 		broken := 0
 		e := NewEncoder()
 		e.damage = func(got codecID, stored []byte) {
@@ -225,6 +228,8 @@ func TestVerifyFallsBack(t *testing.T) {
 			dt, shape = dtype.Bytes, "text"
 		case codecSplit:
 			dt = dtype.F64
+		case codecPalette:
+			shape = "palette"
 		case codecOrdint:
 			relation = "near"
 		case codecPredOrdint:

@@ -64,7 +64,7 @@ func TestStrategies(t *testing.T) {
 		{XorFloat32, dtype.F32, "gauss", "none", "columns", 0.83},
 		{ExponentMantissa, dtype.F32, "gauss", "none", "exponent_mantissa", 0.885},
 		{ExponentMantissa, dtype.F32, "gauss", "near", "exponent_mantissa-base", 0.80},
-		{ExponentMantissa, dtype.I64, "gauss", "near", "zstd", 0.30},
+		{ExponentMantissa, dtype.I64, "gauss", "near", "palette", 0.30},
 		{Raw, dtype.F32, "gauss", "near", "raw", 1.001},
 		{Zstd, dtype.I64, "gauss", "near", "zstd", 0.30},
 	} {

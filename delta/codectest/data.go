@@ -13,7 +13,7 @@ import (
 var le = binary.LittleEndian
 
 // Shapes are the names that Blob knows.
-var Shapes = []string{"gauss", "zeros", "constant", "nan", "signedzero", "denormal", "skewed", "random", "upcast", "halfupcast", "halfzero", "positive", "quants", "text"}
+var Shapes = []string{"gauss", "zeros", "constant", "nan", "signedzero", "denormal", "skewed", "random", "upcast", "halfupcast", "halfzero", "positive", "quants", "palette", "text"}
 
 // Relations are the names that Base knows.
 var Relations = []string{"none", "same", "near", "sparse", "rows", "decay", "far", "shorter", "longer"}
@@ -74,6 +74,8 @@ func appendElement(b []byte, dt dtype.Kind, r *rand.Rand, shape string, i, n int
 		v *= v
 	case "quants": // two bell curves of 4 bits
 		return append(b, byte(8+min(max(3*r.NormFloat64(), -8), 7))|byte(8+min(max(3*r.NormFloat64(), -8), 7))<<4)
+	case "palette": // dequantised from 8 bits
+		v = math.Round(min(max(v*1500, -127), 127)) * 0.0007
 	case "halfzero":
 		if len(b) < n/2 || r.IntN(10) > 0 {
 			v = 0
