@@ -67,9 +67,17 @@ KILLS ?= 200
 crash:
 	CORAL_KILLS=$(KILLS) $(GO) test -count=1 -timeout 3h -run TestKill9 -v ./integration
 
-# Measures against the alternatives on this machine; prints the tables of docs/benchmarks.md.
-bench: build
-	@sh integration/tools.sh bench && py=$$(integration/python/venv.sh) && "$$py" integration/bench/bench.py bin/coral
+# Measures against the alternatives on this machine; prints the tables of docs/benchmarks.md: ratios and speeds on real checkpoints (BENCHFLAGS=--small for a short try), then the mount.
+bench: build peers
+	@py=$$(integration/python/venv.sh) && "$$py" integration/bench/ratios.py bin/coral $(BENCHFLAGS) && "$$py" integration/bench/bench.py bin/coral $(BENCHFLAGS)
+
+# Speed of each codec on one core, with assembly and without.
+bench-codecs:
+	@GO=$(GO) python3 integration/bench/codecs.py $(BENCHFLAGS)
+
+# The other tools that coral bench compares with, in .cache/tools and .cache/peers.
+peers: venv
+	@sh integration/tools.sh peers
 
 # Python with torch and friends, in .cache/venv.
 venv:

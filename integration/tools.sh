@@ -30,7 +30,32 @@ bring() {
 
 bring rsync rsync libpopt0
 bring fusermount3 fuse3
-if [ "${1:-}" = bench ]; then
+case "${1:-}" in
+bench | peers)
 	bring restic restic
 	bring zstd zstd
+	;;
+esac
+
+# package NAME PIP-ARGUMENT... : installs a Python package into .cache/peers/NAME; one that cannot be had is left out
+package() {
+	name=$1
+	shift
+	to=$root/.cache/peers/$name
+	[ -f "$to/.coral-$*" ] && return 0
+	rm -rf "$to"
+	if "$py" -m pip install -q --disable-pip-version-check --target "$to" "$@" >&2; then
+		: >"$to/.coral-$*"
+	else
+		rm -rf "$to"
+		echo "tools.sh: cannot install $name: coral bench will call it missing" >&2
+	fi
+}
+
+if [ "${1:-}" = peers ]; then
+	py=$("$root/integration/python/venv.sh")
+	package lmz lmzip==1.3.0
+	package zipnn --no-deps zipnn==0.5.4
+	package bigsmall bigsmall==4.0.0
+	package coral-ml coral-ml==1.0.0
 fi

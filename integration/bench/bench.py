@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Coral against the disk and against other tools, on this machine, in one run.
+"""A mount of Coral against the disk under it, on this machine, in one run. (Against other tools: ratios.py.)
 
-  bench.py CORAL_BINARY [--dir DIR] [--small] [--no-peers] [--data DIR]
+  bench.py CORAL_BINARY [--dir DIR] [--small] [--data DIR]
 
 DIR is where everything happens (default: a temporary directory in the checkout's .cache, so that it is the same disk);
 --data takes a directory of checkpoints instead of making a fine-tune of MiniLM. Prints Markdown tables and, last, one line of JSON.
@@ -143,8 +143,8 @@ def io_table(b, data, rounds):
         warm_c.append(timed(lambda: cat(src)))
     row("warm cat (files materialised behind)", statistics.median(warm_n[rounds:]), statistics.median(warm_c), n)
     sh("diff", "-r", data, src)
-    stats = json.loads(b.run("stats", "--json"))
-    return n, stats
+    result["stored_bytes"] = json.loads(b.run("stats", "--json"))["stored_bytes"]
+    print(f"| stored | {n / 1e6:,.1f} MB | {result['stored_bytes'] / 1e6:,.1f} MB | {result['stored_bytes'] / n:.3f} |")
 
 
 def many_table(b, files):
@@ -177,62 +177,12 @@ def many_table(b, files):
     row("ls -lR, again", timed(lambda: sh("ls", "-lR", plain)), timed(lambda: sh("ls", "-lR", c)))
 
 
-def size_table(b, data, n, stats, peers):
-    print(f"\n### Bytes stored for the same checkpoints ({n / 1e6:,.1f} MB)\n\n| tool | stored | of raw | in | exact |\n|---|---|---|---|---|")
-
-    def line(name, stored, t, exact):
-        print(f"| {name} | {stored / 1e6:,.1f} MB | {stored / n:.3f} | {mbs(n, t) if t else '—'} | {exact} |", flush=True)
-        result["size " + name] = {"bytes": stored, "ratio": round(stored / n, 4), "MBps": round(n / 1e6 / t, 1) if t else None}
-
-    line("Coral", stats["stored_bytes"], n / 1e6 / result["ingest_MBps"], "yes")
-    if not peers:
-        return
-    tar = os.path.join(b.base, "all.tar")
-    sh("tar", "-C", data, "-cf", tar, ".")
-    out = tar + ".zst"
-    t = timed(lambda: sh("zstd", "-3", "--long", "-q", "-f", "-T2", tar, "-o", out))
-    line("zstd -3 --long (one tar, 2 threads)", os.path.getsize(out), t, "yes")
-    os.remove(tar)
-    os.remove(out)
-    if shutil.which("restic", path=ENV["PATH"]):
-        repo = os.path.join(b.base, "restic")
-        ENV["RESTIC_PASSWORD"] = "x"
-        ENV["RESTIC_CACHE_DIR"] = os.path.join(b.base, "restic-cache")
-        version = ["--repository-version", "2"]
-        sh("restic", "init", "-r", repo, *version)
-        t = timed(lambda: sh("restic", "backup", "-r", repo, "--compression", "auto", data))
-        line(sh("restic", "version").split(" compiled")[0].strip() + " --compression auto", size(repo), t, "yes")
-    else:
-        print("| restic | not to be had here | | | |")
-    lmz(b, data, line)
-
-
-def lmz(b, data, line):
-    """lmz (PyPI lmzip): one archive of the directory, so that it finds duplicates and deltas between its files."""
-    target = os.path.join(ROOT, ".cache", "lmz")
-    if not os.path.isdir(target):
-        p = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", target, "lmzip==1.3.0"], env=ENV, capture_output=True, text=True)
-        if p.returncode != 0:
-            print("| lmz | cannot be installed here | | | |")
-            return
-    env = dict(ENV, PYTHONPATH=target)
-    exe = [sys.executable, os.path.join(target, "bin", "lmz")]
-    archive, back = os.path.join(b.base, "all.lmz"), os.path.join(b.base, "lmz-back")
-    t = timed(lambda: subprocess.run([*exe, "compress", "-q", "-f", data, archive], env=env, check=True, capture_output=True))
-    p = subprocess.run([*exe, "decompress", "-q", "-f", archive, back], env=env, capture_output=True, text=True)
-    exact = p.returncode == 0 and subprocess.run(["diff", "-r", data, back], capture_output=True).returncode == 0
-    line("lmz 1.3.0 compress (the directory, 2 threads)", os.path.getsize(archive), t, "yes" if exact else "not shown: " + p.stderr.strip()[-80:])
-    shutil.rmtree(back, ignore_errors=True)
-    os.remove(archive)
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("coral")
     p.add_argument("--dir")
     p.add_argument("--data")
     p.add_argument("--small", action="store_true")
-    p.add_argument("--no-peers", action="store_true")
     a = p.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: needs root to drop the page cache between cold reads")
@@ -242,8 +192,7 @@ def main():
         print(f"Coral {sh(b.coral, 'version').strip()}, {time.strftime('%Y-%m-%d')}, Linux {platform.release()}, {os.cpu_count()} cores, "
               f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB; `{' '.join(sys.argv)}`")
         data = a.data or make_data(base, a.small)
-        n, stats = io_table(b, data, 2 if a.small else 5)
-        size_table(b, data, n, stats, not a.no_peers)
+        io_table(b, data, 2 if a.small else 5)
         many_table(b, 1000 if a.small else 10000)
         print("\n" + json.dumps(result))
     finally:

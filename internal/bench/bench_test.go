@@ -91,6 +91,9 @@ func TestCollect(t *testing.T) {
 	if err := os.Symlink(in("gone"), in("run/dangling")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink(in("run/ckpt-2"), in("link")); err != nil {
+		t.Fatal(err)
+	}
 	run := []string{"run/ckpt-2/model.safetensors", "z-base/model.safetensors", "run/ckpt-10/model.safetensors", "run/ckpt-10/notes.txt", "run/ckpt-30/model.safetensors"}
 	for _, c := range []struct {
 		name string
@@ -101,6 +104,7 @@ func TestCollect(t *testing.T) {
 		{"base first, once", Options{Paths: []string{root}, Base: in("z-base")}, append([]string{"z-base/model.safetensors"}, run...)},
 		{"by number", Options{Paths: []string{in("run/ckpt-30"), in("run/ckpt-2")}}, []string{run[0], run[4]}},
 		{"as given", Options{Paths: []string{in("run/ckpt-30"), in("run/ckpt-2")}, KeepOrder: true}, []string{run[4], run[0]}},
+		{"a link to a directory", Options{Paths: []string{in("link"), in("z-base")}}, []string{run[0], "z-base/model.safetensors"}},
 		{"globs", Options{Paths: []string{in("run")}, Include: []string{"*.txt", "x*"}}, []string{run[3]}},
 	} {
 		files, err := collect(&c.o)

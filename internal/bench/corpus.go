@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"coral/internal/errs"
 )
@@ -72,13 +73,17 @@ func walk(p string, include []string) ([]found, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := filepath.EvalSymlinks(abs) // an argument that is a link is followed
+	if err != nil {
+		return nil, err
+	}
 	var list []found
-	err = filepath.WalkDir(abs, func(at string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			if n := d.Name(); at != abs && (n == ".git" || n == ".coral") {
+			if n := d.Name(); at != root && (n == ".git" || n == ".coral") {
 				return fs.SkipDir
 			}
 			return nil
@@ -97,8 +102,7 @@ func walk(p string, include []string) ([]found, error) {
 		if err != nil {
 			return err
 		}
-		key := filepath.ToSlash(at)
-		list = append(list, found{file{from: real, size: info.Size()}, key})
+		list = append(list, found{file{from: real, size: info.Size()}, filepath.ToSlash(abs + strings.TrimPrefix(at, root))})
 		return nil
 	})
 	if err != nil {
