@@ -92,7 +92,7 @@ def aims(res):
         if auto and lmz and name in ("bf16", "adam"):
             less = 25 if name == "bf16" else 8
             print(f"| – smaller than lmz by | ≥ {less} % | {100 * (1 - auto['ratio'] / lmz['ratio']):.1f} % |")
-            print(f"| – encode speed, times lmz's | ≥ 3 | {auto['encode_mbps'] / lmz['encode_mbps']:.2f} |")
+            print(f"| – encode speed, times lmz's | ≥ 3 | {auto['encode_mbps'] / lmz['encode_mbps']:.2f} (by processor time {lmz['encode_cpu_seconds'] / auto['encode_cpu_seconds']:.2f}) |")
     if all(n in res for n in OUR_OWN):
         both, f32 = find(res["f32-bf16"], "auto"), find(res["f32-7"], "auto")
         raw = res["f32-bf16"]["bytes"] - res["f32-7"]["bytes"]

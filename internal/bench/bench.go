@@ -62,9 +62,14 @@ type Row struct {
 	EncodeMBps  float64 `json:"encode_mbps,omitempty"` // to durable, for ours
 	DecodeMBps  float64 `json:"decode_mbps,omitempty"` // into memory, from a disk whose pages were dropped; ours only
 	WriteMBps   float64 `json:"write_mbps,omitempty"`  // the same into files
-	PeakBytes   int64   `json:"peak_bytes,omitempty"`  // memory of the larger of a peer's processes
-	Deltas      int64   `json:"deltas,omitempty"`
-	MaxDepth    int     `json:"max_depth,omitempty"`
+	// Processor time, of all cores together: what to compare on a machine that does other work too.
+	EncodeCPU float64 `json:"encode_cpu_seconds,omitempty"`
+	DecodeCPU float64 `json:"decode_cpu_seconds,omitempty"`
+	WriteCPU  float64 `json:"write_cpu_seconds,omitempty"`
+
+	PeakBytes int64 `json:"peak_bytes,omitempty"` // memory of the larger of a peer's processes
+	Deltas    int64 `json:"deltas,omitempty"`
+	MaxDepth  int   `json:"max_depth,omitempty"`
 
 	Exact *Exactness `json:"exact,omitempty"` // nil if nothing came back
 
@@ -78,9 +83,9 @@ func (w *Row) stored(n int64) {
 	}
 }
 
-func (w *Row) encoded(d time.Duration) { w.EncodeMBps = w.speed(d) }
-func (w *Row) decoded(d time.Duration) { w.DecodeMBps = w.speed(d) }
-func (w *Row) written(d time.Duration) { w.WriteMBps = w.speed(d) }
+func (w *Row) encoded(t spent) { w.EncodeMBps, w.EncodeCPU = w.speed(t.wall), t.cpu.Seconds() }
+func (w *Row) decoded(t spent) { w.DecodeMBps, w.DecodeCPU = w.speed(t.wall), t.cpu.Seconds() }
+func (w *Row) written(t spent) { w.WriteMBps, w.WriteCPU = w.speed(t.wall), t.cpu.Seconds() }
 
 func (w *Row) speed(d time.Duration) float64 {
 	return float64(w.raw) / 1e6 / max(d.Seconds(), 1e-9)

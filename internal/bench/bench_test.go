@@ -180,7 +180,7 @@ func TestOurs(t *testing.T) {
 	}
 	ratio := map[string]float64{}
 	for _, w := range rep.Rows {
-		if w.Failed != "" || w.Exact == nil || !w.Exact.Exact() || w.Exact.Files != 5 || w.EncodeMBps <= 0 || w.DecodeMBps <= 0 || w.WriteMBps <= 0 {
+		if w.Failed != "" || w.Exact == nil || !w.Exact.Exact() || w.Exact.Files != 5 || w.EncodeMBps <= 0 || w.DecodeMBps <= 0 || w.WriteMBps <= 0 || w.EncodeCPU <= 0 || w.WriteCPU < 0 {
 			t.Errorf("%s: %+v", w.Name, w)
 		}
 		ratio[w.Name] = w.Ratio

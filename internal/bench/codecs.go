@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"coral/delta"
 	"coral/internal/oid"
@@ -80,7 +79,7 @@ func (r *run) encode(ctx context.Context, dir string, c Codec, row *Row) (ids []
 			err = cerr
 		}
 	}()
-	start := time.Now()
+	watch := startClock()
 	for i := range r.files {
 		id, err := r.ingest(ctx, repo, &r.files[i])
 		if err != nil {
@@ -92,7 +91,7 @@ func (r *run) encode(ctx context.Context, dir string, c Codec, row *Row) (ids []
 	if err := repo.Packs.Sync(ctx); err != nil {
 		return nil, err
 	}
-	row.encoded(time.Since(start))
+	row.encoded(watch.stop())
 	st, err := repo.Packs.Stats(ctx)
 	if err != nil {
 		return nil, err
@@ -114,7 +113,7 @@ func (r *run) ingest(ctx context.Context, repo *vcs.Repo, f *file) (oid.ID, erro
 
 // decode reads everything into memory.
 func (r *run) decode(ctx context.Context, repo *vcs.Repo, ids []oid.ID, row *Row) error {
-	start := time.Now()
+	watch := startClock()
 	for i, id := range ids {
 		f, err := repo.Content.Open(ctx, id)
 		if err != nil {
@@ -125,7 +124,7 @@ func (r *run) decode(ctx context.Context, repo *vcs.Repo, ids []oid.ID, row *Row
 		}
 		r.step(row.Name+": decode", r.files[i].size)
 	}
-	row.decoded(time.Since(start))
+	row.decoded(watch.stop())
 	return nil
 }
 
@@ -137,13 +136,13 @@ func (r *run) export(ctx context.Context, repo *vcs.Repo, ids []oid.ID, row *Row
 		return err
 	}
 	repo.Content.DropCache()
-	var took time.Duration
+	var took spent
 	for i, id := range ids {
 		d, err := exportOne(ctx, repo, id, out)
 		if err != nil {
 			return err
 		}
-		took += d
+		took.add(d)
 		if err := row.Exact.compare(r.staged(&r.files[i]), out); err != nil {
 			return fmt.Errorf("compare %s: %w", r.files[i].from, err)
 		}
@@ -153,17 +152,17 @@ func (r *run) export(ctx context.Context, repo *vcs.Repo, ids []oid.ID, row *Row
 	return nil
 }
 
-func exportOne(ctx context.Context, repo *vcs.Repo, id oid.ID, out string) (took time.Duration, err error) {
+func exportOne(ctx context.Context, repo *vcs.Repo, id oid.ID, out string) (took spent, err error) {
 	dst, err := os.Create(out)
 	if err != nil {
-		return 0, err
+		return took, err
 	}
-	start := time.Now()
+	watch := startClock()
 	f, err := repo.Content.Open(ctx, id)
 	if err == nil {
 		err = f.Materialize(ctx, dst, false)
 	}
-	took = time.Since(start)
+	took = watch.stop()
 	if cerr := dst.Close(); err == nil {
 		err = cerr
 	}

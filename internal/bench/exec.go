@@ -109,6 +109,7 @@ type helperResult struct {
 	Version string  `json:"version"`
 	Missing string  `json:"missing"` // the module that cannot be imported
 	Seconds float64 `json:"seconds"` // of the step, without the start of the interpreter and the imports
+	CPU     float64 `json:"cpu"`     // processor time of the same, with child processes
 	Note    string  `json:"note"`
 	Tensors int     `json:"tensors"` // of what gives back tensors only
 	Differ  int     `json:"differ"`
@@ -139,7 +140,7 @@ func (c *call) python(limit time.Duration, step string) (helperResult, error) {
 func (c *call) timed(args ...string) error {
 	start := time.Now()
 	_, err := c.exec(c.limit(), c.exe, args...)
-	c.took += time.Since(start)
+	c.took.add(spent{time.Since(start), c.cpu})
 	return err
 }
 
@@ -165,6 +166,7 @@ func (c *call) exec(limit time.Duration, exe string, args ...string) ([]byte, er
 		return nil, err
 	}
 	err := cmd.Wait()
+	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		c.row.PeakBytes = max(c.row.PeakBytes, u.Maxrss<<10)
 	}

@@ -29,7 +29,8 @@ type call struct {
 	exe   string // program or interpreter
 	store string // directory of what it stores
 	out   string // directory of what it gives back
-	took  time.Duration
+	took  spent
+	cpu   time.Duration // of the last process, and its children
 }
 
 // PeerNames are the names of all peers.
@@ -64,7 +65,7 @@ func (r *run) peer(ctx context.Context, p *peer, row *Row) error {
 		}
 	}
 	r.step(p.name+": encode", 0)
-	c.took = 0
+	c.took = spent{}
 	if err := p.encode(c); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
@@ -75,7 +76,7 @@ func (r *run) peer(ctx context.Context, p *peer, row *Row) error {
 	}
 	row.stored(n)
 	r.step(p.name+": decode", 0)
-	c.took = 0
+	c.took = spent{}
 	if err := p.decode(c); err != nil {
 		return fmt.Errorf("decode: %w", err)
 	}

@@ -50,12 +50,14 @@ func helperStep(c *call, step string) error {
 	if err != nil {
 		return err
 	}
-	c.took += time.Duration(res.Seconds * float64(time.Second))
+	c.took.add(spent{seconds(res.Seconds), seconds(res.CPU)})
 	if res.Tensors > 0 {
 		c.row.Exact = &Exactness{Tensors: res.Tensors, TensorsDiffer: res.Differ, NotFiles: true}
 	}
 	return nil
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // checkHelped compares files, unless the helper has compared tensors.
 func checkHelped(c *call) error {

@@ -3,7 +3,7 @@
   peers.py PEER version|encode|decode CORPUS STORE OUT CORES
 
 CORPUS holds the files as NNNN/name. encode writes what is stored to STORE; decode writes the files to OUT, under the same names. The last line of the
-output is JSON: seconds (without the start of the interpreter and the imports), version, missing, note, tensors and differ, error."""
+output is JSON: seconds and cpu (without the start of the interpreter and the imports), version, missing, note, tensors and differ, error."""
 import contextlib
 import importlib
 import importlib.metadata
@@ -29,6 +29,11 @@ def header(path):
     with open(path, "rb") as f:
         n = struct.unpack("<Q", f.read(8))[0]
         return json.loads(f.read(n))
+
+
+def cpu_time():
+    """Processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def place(root, name):
@@ -177,35 +182,37 @@ class CoralML:
     def encode(self):
         Repository = sys.modules["coral.version_control.repository"].Repository
         wt = sys.modules["coral.core.weight_tensor"]
-        repo, commits, took, kept = Repository(self.store, init=True), [], 0.0, 0
+        repo, commits, took, cpu, kept = Repository(self.store, init=True), [], 0.0, 0.0, 0
         for name, path in corpus_files(self.corpus):
             arrays = self.arrays(name, path)
             if not arrays:
                 kept += 1
                 continue
-            start = time.perf_counter()
+            start, used = time.perf_counter(), cpu_time()
             repo.stage_weights({k: wt.WeightTensor(data=a, metadata=wt.WeightMetadata(name=k, shape=a.shape, dtype=a.dtype)) for k, a in arrays.items()})
             commits.append((name, repo.commit(name).commit_hash))
             took += time.perf_counter() - start
+            cpu += cpu_time() - used
         with open(self.list, "w") as f:
             json.dump(commits, f)
-        return {"seconds": took, "note": "only tensors are stored" + (f"; {kept} files without any are left out" if kept else "")}
+        return {"seconds": took, "cpu": cpu, "note": "only tensors are stored" + (f"; {kept} files without any are left out" if kept else "")}
 
     def decode(self):
         np = sys.modules["numpy"]
-        repo, took, tensors, differ = sys.modules["coral.version_control.repository"].Repository(self.store), 0.0, 0, 0
+        repo, took, cpu, tensors, differ = sys.modules["coral.version_control.repository"].Repository(self.store), 0.0, 0.0, 0, 0
         with open(self.list) as f:
             commits = json.load(f)
         for name, commit in commits:
-            start = time.perf_counter()
+            start, used = time.perf_counter(), cpu_time()
             back = repo.get_all_weights(commit)
             back = {k: np.ascontiguousarray(v.data) for k, v in back.items()}
             took += time.perf_counter() - start
+            cpu += cpu_time() - used
             for k, a in self.arrays(name, os.path.join(self.corpus, name)).items():
                 tensors += 1
                 b = back.get(k)
                 differ += b is None or a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes()
-        return {"seconds": took, "tensors": tensors, "differ": int(differ)}
+        return {"seconds": took, "cpu": cpu, "tensors": tensors, "differ": int(differ)}
 
 
 PEERS = {"lmz": Lmz, "zipnn": ZipNN, "bigsmall": BigSmall, "coral-ml": CoralML}
@@ -220,9 +227,10 @@ def run(peer, step, corpus, store, out, cores):
     if step == "version":
         return {"version": importlib.metadata.version(peer.package)}
     p = peer(corpus, store, out, int(cores))
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), cpu_time()
     res = getattr(p, step)() or {}
     res.setdefault("seconds", time.perf_counter() - start)
+    res.setdefault("cpu", cpu_time() - cpu)
     return res
 
 
