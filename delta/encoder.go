@@ -41,7 +41,8 @@ type encoderState struct {
 	hdr   Header
 	block [1 << bytesBlockLog]byte // decoded again
 
-	damage func(c codecID, stored []byte) // tests break blocks here, between coding and verification
+	damage  func(c codecID, stored []byte) // tests break blocks here, between coding and verification
+	refused int                            // blocks that verification made raw: none, or a codec is wrong
 }
 
 const (
@@ -229,6 +230,7 @@ func (e *encoderState) verify(payload []byte) (bool, error) {
 			return false, fmt.Errorf("verify raw block %d of %s: %w", i, p.dtype, errs.Corrupt)
 		}
 		p.codec[i], ok = codecRaw, false
+		e.refused++
 	}
 	return ok, nil
 }

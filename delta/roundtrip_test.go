@@ -105,6 +105,9 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 	}
+	if e.refused != 0 {
+		t.Errorf("%d blocks did not come back by their codec and were stored raw", e.refused)
+	}
 }
 
 func lengths(dt dtype.Kind) []int {
@@ -241,7 +244,7 @@ func TestVerifyFallsBack(t *testing.T) {
 		}
 		raw := codectest.Blob(shape, dt, 600<<10, 1)
 		_, res := roundTrip(t, e, raw, codectest.Base(relation, raw, dt, 2), dt)
-		if broken == 0 || res.UsesBase {
+		if broken == 0 || e.refused < broken || res.UsesBase {
 			t.Errorf("%v: %d blocks broken, uses base: %v", c, broken, res.UsesBase)
 		}
 	}
