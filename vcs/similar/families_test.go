@@ -240,6 +240,7 @@ func benchmarkNear(b *testing.B, n, perFamily int) {
 	}
 	built := float64(testTime()-start) / float64(n)
 	found, asked := 0, 0
+	cpu := cpuTime(b)
 	for b.Loop() {
 		asked++
 		s := parents[asked%len(parents)]
@@ -248,6 +249,7 @@ func benchmarkNear(b *testing.B, n, perFamily int) {
 			found++
 		}
 	}
+	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(asked), "cpu-ns/op") // on a machine with other load
 	b.ReportMetric(built, "ns/add")
 	b.ReportMetric(float64(len(x.runs)), "runs")
 	b.ReportMetric(float64(found)/float64(asked), "found")

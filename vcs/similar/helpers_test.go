@@ -3,6 +3,8 @@ package similar
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"syscall"
+	"testing"
 	"time"
 
 	simhash "coral/delta/similar"
@@ -11,6 +13,15 @@ import (
 var began = time.Now()
 
 func testTime() int64 { return int64(time.Since(began)) }
+
+// cpuTime is what this process has used, in nanoseconds.
+func cpuTime(t testing.TB) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
 
 func randomSketch(rng *rand.Rand) simhash.Sketch {
 	s := simhash.Sketch{Count: 147456}
