@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +18,16 @@ import (
 	"coral/integration/mounttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(mounttest.Main(m)) }
+func TestMain(m *testing.M) {
+	if arg := strings.Split(os.Getenv(recEnv), "\n"); len(arg) == 3 {
+		if err := record(arg[0], arg[1], arg[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(mounttest.Main(m))
+}
 
 // size returns short, or long if the long runs are asked for (SUITES=long).
 func size[T any](short, long T) T {

@@ -7,12 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // bootName is a file in the spool directory: the id of the boot in which the spool was last open for writing.
 const bootName = "boot"
 
 const maxBootID = 128
+
+// asidePrefix begins the names of spool files that no journal refers to any more: <prefix><id>-<ns>.
+const asidePrefix = "aside-"
 
 // bootID identifies this boot of the kernel; "" if it is unknown.
 func bootID() string {
@@ -62,4 +67,28 @@ func (s *spool) markBoot() error {
 		return fmt.Errorf("write boot marker: %w", err)
 	}
 	return nil
+}
+
+// putAside gives a spool file a name that no journal knows.
+func (s *spool) putAside(id spoolID) error {
+	err := unix.Renameat(s.dirfd, id.String(), s.dirfd, fmt.Sprintf("%s%s-%d", asidePrefix, id, clock()))
+	if err != nil {
+		return fmt.Errorf("put spool file %s aside: %w", id, err)
+	}
+	return nil
+}
+
+// aside returns the paths of the files that were put aside.
+func (s *spool) aside() ([]string, error) {
+	names, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list spool: %w", err)
+	}
+	var out []string
+	for _, e := range names {
+		if strings.HasPrefix(e.Name(), asidePrefix) {
+			out = append(out, filepath.Join(s.dir, e.Name()))
+		}
+	}
+	return out, nil
 }

@@ -58,6 +58,13 @@ func TestPowerCutTearsCopies(t *testing.T) {
 			if st := e.set.Spool(); len(st.LostFound) > 0 && name != "same-stat" {
 				t.Errorf("lost and found: %q", st.LostFound)
 			}
+			e.reopen() // in the same boot: the next start must not trust it either
+			if got := e.read("f"); got != want {
+				t.Errorf("after another start: %d bytes, not what was ingested", len(got))
+			}
+			if st := e.set.Spool(); len(st.LostFound) != map[bool]int{true: 1}[name == "same-stat"] {
+				t.Errorf("lost and found after another start: %q", st.LostFound)
+			}
 			e.write("f", "new")
 			e.reopen()
 			if got := e.read("f"); got != "new" {

@@ -218,6 +218,11 @@ func (s *Set) sortSpool(present, doomed map[spoolID]bool) error {
 			return err
 		}
 	}
+	aside, err := s.spool.aside()
+	if err != nil {
+		return err
+	}
+	s.lost = append(s.lost, aside...)
 	slices.Sort(s.lost)
 	if s.opts.ReadOnly {
 		return nil
@@ -226,16 +231,22 @@ func (s *Set) sortSpool(present, doomed map[spoolID]bool) error {
 }
 
 // distrust moves a file from B to A after a reboot. That it is ingested is durable, but nobody synced the copy: a power cut may have left an older
-// state of it, zeros or nothing, with whatever size and times. A copy that looks as it should is removed. One that does not is kept and listed: it
-// may have been written to since, though nothing of that was acknowledged as durable, since then the file would be dirty. t.mu is held.
+// state of it, zeros or nothing, with whatever size and times. A copy that looks as it should, or is empty, is removed. Another is put aside and listed: it
+// may have been written to since, though nothing of that was acknowledged as durable, since then the file would be dirty. Either way it no longer has the name
+// that the journal knows, so that the next start does not take it for newer content. t.mu is held.
 func (s *Set) distrust(n *node, doomed map[spoolID]bool) error {
 	x := n.x
 	st, err := s.spool.stat(x.spool)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return err
-	}
-	if err == nil && statOf(&st) == (spoolStat{size: n.size, mtime: n.mtime, ctime: x.ctimeBase}) {
+	case st.Size == 0 || statOf(&st) == spoolStat{size: n.size, mtime: n.mtime, ctime: x.ctimeBase}:
 		doomed[x.spool] = true
+	case !s.opts.ReadOnly:
+		if err := s.spool.putAside(x.spool); err != nil {
+			return err
+		}
 	}
 	x.spool, x.blocks = 0, 0
 	n.slim()
