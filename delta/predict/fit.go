@@ -12,7 +12,7 @@ const (
 	minRuns  = 3   // of a sort, before a predictor is looked for
 	minShare = 1.0 / 100
 	maxLearn = 1 << 20 // elements that Steps are learnt of
-	edge     = 1 << 13 // mantissas below may have changed their exponent: not learnt of
+	edge     = 1 << 13 // mantissas nearer to either end may have changed their exponent, where units are others: not learnt of
 
 	sameRatio = 1.0 / (1 << 18) // ratios of a run differ by less
 	worth     = 1.0             // bits of an element that a predictor must save where it is of use
@@ -130,7 +130,7 @@ next:
 			mant[i], units[i] = y&0x7fffff, d
 		}
 		for i, m := range mant {
-			if m < edge {
+			if m-edge >= 1<<23-2*edge {
 				continue
 			}
 			k := &f.moves[units[i]&maxMove]

@@ -163,6 +163,19 @@ func decay(steps int, rate func(i int) float64) func(f float32) float32 {
 	}
 }
 
+// undo returns the inverse of move, or nearly: the greatest float of those that move takes to f or below.
+func undo(move func(float32) float32) func(float32) float32 {
+	return func(f float32) float32 {
+		bits := math.Float32bits(f)
+		for k := range uint32(200) {
+			if g := math.Float32frombits(bits + k); math.Abs(float64(move(g))) > math.Abs(float64(f)) {
+				return math.Float32frombits(bits + k - 1)
+			}
+		}
+		return f
+	}
+}
+
 // TestFit finds what moved the rows without gradient, and hits nearly all of their elements.
 func TestFit(t *testing.T) {
 	constant := func(c float64) func(int) float64 { return func(int) float64 { return c } }
@@ -184,6 +197,7 @@ func TestFit(t *testing.T) {
 		{"AdamW, long", decay(500, constant(3e-7)), 17, Steps, 0.92},
 		{"AdamW, most rows touched", decay(15, constant(5e-7)), 1, 0, 0},
 		{"growth", decay(20, constant(-4e-7)), 17, Steps, 0.93},
+		{"AdamW, undone", undo(decay(15, func(i int) float64 { return 5e-7 * float64(60-i) / 60 })), 17, Steps, 0.93},
 		{"AdamW, strong", decay(50, constant(1.3e-4)), 17, Scale, 0.1},
 		{"second moment", decay(15, constant(0.001)), 17, Scale, 0.93},
 		{"first moment", lerp, 17, Lerp, 0.93},
