@@ -7,6 +7,7 @@ import (
 	"coral/delta/coralml"
 	"coral/delta/field"
 	"coral/delta/lit"
+	"coral/delta/lossy"
 	"coral/delta/ordint"
 	"coral/delta/palette"
 	"coral/delta/same"
@@ -26,6 +27,7 @@ type decoderState struct {
 	cml  *coralml.Coder
 	few  sparse.Coder
 	pred []byte // what the base predicts: a block, 1 MiB at most
+	loss *lossy.Coder
 }
 
 func newDecoder() *Decoder { return new(Decoder) }
@@ -98,6 +100,11 @@ func (d *decoderState) decode(h *Header, c codecID, dst, stored, base []byte) er
 			d.cml = new(coralml.Coder)
 		}
 		return d.cml.Decode(coralCodec(c), h.dtype, dst, stored, base)
+	case codecQuant8, codecQuant16, codecQuant8Base, codecQuant16Base, codecAxis:
+		if d.loss == nil {
+			d.loss = new(lossy.Coder)
+		}
+		return d.loss.Decode(lossyCodec(c), h.dtype, dst, stored, base)
 	default:
 		return errs.Unsupported
 	}

@@ -9,6 +9,7 @@ import (
 	"coral/delta/field"
 	"coral/delta/format/dtype"
 	"coral/delta/lit"
+	"coral/delta/lossy"
 	"coral/delta/ordint"
 	"coral/delta/palette"
 	"coral/delta/predict"
@@ -28,6 +29,7 @@ type encoderState struct {
 	pal      *palette.Coder
 	lit      lit.Coder
 	coral    *coralml.Coder
+	lossy    *lossy.Coder
 	strategy Strategy
 	ordTable []byte
 	pred     *predict.Predictor // found for the blob, if plan.hasPred
@@ -198,6 +200,10 @@ func (e *encoderState) writeBlock(dst []byte, i int) []byte {
 		}
 	case codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFields, codecFieldsBase:
 		if out, ok := e.coral.Encode(coralCodec(p.codec[i]), p.dtype, dst, b, p.blockBase(i)); ok {
+			return out
+		}
+	case codecQuant8, codecQuant16, codecQuant8Base, codecQuant16Base, codecAxis:
+		if out, ok := e.lossy.Encode(lossyCodec(p.codec[i]), p.dtype, dst, b, p.blockBase(i)); ok {
 			return out
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"coral/delta/codectest"
 	"coral/delta/format/dtype"
+	"coral/delta/lossy"
 )
 
 var update = flag.Bool("update", false, "write missing files of testdata/v1; never those that exist")
@@ -65,6 +66,12 @@ var golden = []struct {
 	{"coralml-xor-bfloat16", dtype.BF16, "gauss", "near", 3001, "xor_bfloat16", XorBFloat16},
 	{"coralml-xor-bfloat16-f64", dtype.F64, "gauss", "near", 3003, "xor_bfloat16", XorBFloat16},
 	{"coralml-fields", dtype.F32, "gauss", "none", 3001, "exponent_mantissa", ExponentMantissa},
+	{"lossy-quant8", dtype.F32, "gauss", "none", 3001, "quant8", Quantised8},
+	{"lossy-quant8-base", dtype.F32, "gauss", "near", 3002, "quant8-base", Quantised8},
+	{"lossy-quant16", dtype.F16, "gauss", "none", 3001, "quant16", Quantised16},
+	{"lossy-quant16-base", dtype.F32, "gauss", "near", 3003, "quant16-base", Quantised16},
+	{"lossy-axis-f32", dtype.F32, "gauss", "near", 3002, "axis", AxisScaled},
+	{"lossy-axis-bf16", dtype.BF16, "gauss", "near", 3001, "axis", AxisScaled},
 	{"coralml-fields-base", dtype.BF16, "gauss", "near", 3001, "exponent_mantissa-base", ExponentMantissa},
 	{"predicted-steps", dtype.F32, "gauss", "decay", 69000, "predicted+ordint", Auto},
 	{"predicted-scale", dtype.F32, "gauss", "scaled", 5003, "predicted+ordint", Auto},
@@ -126,6 +133,7 @@ func writeGolden(t *testing.T, path string, s Strategy, dt dtype.Kind, shape, re
 	if relation == "scaled" || relation == "lerped" {
 		raw, base = replayed(raw, relation), raw
 	}
+	approximate(t, s, raw, base, dt)
 	payload, res, err := NewEncoder(WithStrategy(s)).Encode(nil, raw, base, dt)
 	if err != nil || res.Codec != FrameBlocks {
 		t.Fatalf("%s: codec %d, %v", path, res.Codec, err)
@@ -159,6 +167,26 @@ func replayed(base []byte, relation string) []byte {
 		le.PutUint32(raw[i:], math.Float32bits(f))
 	}
 	return raw
+}
+
+// approximate makes raw what a strategy for approximated tensors is for.
+func approximate(t *testing.T, s Strategy, raw, base []byte, dt dtype.Kind) {
+	t.Helper()
+	method, ok := map[Strategy]lossy.Method{Quantised8: lossy.Int8, Quantised16: lossy.Int16, AxisScaled: lossy.PerAxis}[s]
+	if !ok {
+		return
+	}
+	a := new(lossy.Approximator)
+	for at := 0; at < len(raw); at += BlockSize {
+		to := min(at+BlockSize, len(raw))
+		var under []byte
+		if base != nil {
+			under = base[at:to]
+		}
+		if !a.Block(raw[at:to], under, dt, lossy.Params{Method: method}, 100, 0, new(lossy.Errors)) {
+			t.Fatal("block is not approximated")
+		}
+	}
 }
 
 func readFile(t *testing.T, path string) []byte {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"coral/delta/field"
+	"coral/delta/lossy"
 	"coral/delta/ordint"
 	"coral/delta/palette"
 	"coral/delta/predict"
@@ -188,6 +189,8 @@ func (h *headerState) check(i int, e entry) error {
 		ok = int(e.stored) <= raw && h.ord != nil && h.pred != nil
 	case codecPredicted:
 		ok = e.stored == 0 && h.pred != nil
+	case codecQuant8, codecQuant16, codecQuant8Base, codecQuant16Base, codecAxis:
+		ok = int(e.stored) <= raw && lossy.Codes(h.dtype)
 	default:
 		return fmt.Errorf("block %d: %v: %w", i, e.codec, errs.Unsupported)
 	}
@@ -208,6 +211,17 @@ func (h *Header) blocks() int     { return len(h.entries) }
 func (h *Header) block(i int) Block {
 	e := h.entries[i]
 	return Block{Offset: int64(e.offset), Stored: int(e.stored), Raw: h.rawLen(i), NeedsBase: e.codec.needsBase()}
+}
+
+// Approximated reports whether a block is coded as an approximation: the blob is what `coral compact --lossy` made of
+// another one, and worth less as a base.
+func (h *Header) Approximated() bool {
+	for i := range h.entries {
+		if h.entries[i].codec.isApproximation() {
+			return true
+		}
+	}
+	return false
 }
 
 // Codec returns the name of block i's codec, for people.

@@ -58,7 +58,11 @@ func (e *encoderState) plan(raw, base []byte, dt dtype.Kind) {
 		}
 	}
 	if open > 0 && e.strategy != Auto {
-		open, base = e.planNamed(open), nil
+		if e.strategy < strategies {
+			open, base = e.planNamed(open), nil
+		} else {
+			open = e.planApproximated(open)
+		}
 	}
 	if open == 0 {
 		return

@@ -2,6 +2,7 @@ package delta
 
 import (
 	"coral/delta/coralml"
+	"coral/delta/lossy"
 )
 
 // named returns the block codecs of a strategy, with a base and without one; codecOpen where there is none.
@@ -19,6 +20,68 @@ func (s Strategy) named() (with, without codecID) {
 		return codecFieldsBase, codecFields
 	}
 	return codecOpen, codecOpen
+}
+
+// approximated returns the block codecs of a strategy for approximated tensors, with a base and without one.
+func (s Strategy) approximated() (with, without codecID) {
+	switch s {
+	case Quantised8:
+		return codecQuant8Base, codecQuant8
+	case Quantised16:
+		return codecQuant16Base, codecQuant16
+	}
+	return codecAxis, codecOpen
+}
+
+// lossyCodec returns the coder of package lossy behind a codec that has one.
+func lossyCodec(c codecID) lossy.Codec {
+	switch c {
+	case codecQuant8:
+		return lossy.Quant8
+	case codecQuant16:
+		return lossy.Quant16
+	case codecQuant8Base:
+		return lossy.Quant8Base
+	case codecQuant16Base:
+		return lossy.Quant16Base
+	}
+	return lossy.Axis
+}
+
+// isApproximation reports whether blocks of the codec come from package lossy.
+func (c codecID) isApproximation() bool {
+	switch c {
+	case codecQuant8, codecQuant16, codecQuant8Base, codecQuant16Base, codecAxis:
+		return true
+	}
+	return false
+}
+
+// planApproximated gives the open blocks that are approximations to their codec, and returns how many are left.
+func (e *encoderState) planApproximated(open int) int {
+	p := &e.p
+	with, without := e.strategy.approximated()
+	if e.lossy == nil {
+		e.lossy = new(lossy.Coder)
+	}
+	for i, c := range p.codec {
+		if c != codecOpen {
+			continue
+		}
+		id, base := with, p.blockBase(i)
+		if base == nil {
+			id = without
+		}
+		if id == codecOpen {
+			continue
+		}
+		var ok bool
+		if e.tmp, ok = e.lossy.Encode(lossyCodec(id), p.dtype, e.tmp[:0], p.blockRaw(i), base); ok && len(e.tmp) < len(p.blockRaw(i)) {
+			p.codec[i] = id
+			open--
+		}
+	}
+	return open
 }
 
 // coralCodec returns the coder of package coralml behind a codec that has one.

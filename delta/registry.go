@@ -36,6 +36,13 @@ const (
 	codecXorBFloat16 codecID = 19 // the same, lower halves apart too
 	codecFields      codecID = 20 // exponents, signs and mantissas apart
 	codecFieldsBase  codecID = 21 // the same as differences to the base
+
+	// Approximated tensors: package lossy.
+	codecQuant8      codecID = 22 // multiples of a scale, 8 bits
+	codecQuant16     codecID = 23 // the same, 16 bits
+	codecQuant8Base  codecID = 24 // base plus multiples of a scale, 8 bits
+	codecQuant16Base codecID = 25 // the same, 16 bits
+	codecAxis        codecID = 26 // base plus or minus a scale for each row
 )
 
 var codecNames = [256]string{
@@ -43,6 +50,7 @@ var codecNames = [256]string{
 	codecPredOrdint: "predicted+ordint", codecPredicted: "predicted", codecWide: "difference", codecSparse: "sparse", codecColumns: "columns", codecPalette: "palette",
 	codecFloat32Raw: "float32_raw", codecCompressed: "compressed", codecXorFloat32: "xor_float32", codecXorBFloat16: "xor_bfloat16",
 	codecFields: "exponent_mantissa", codecFieldsBase: "exponent_mantissa-base",
+	codecQuant8: "quant8", codecQuant16: "quant16", codecQuant8Base: "quant8-base", codecQuant16Base: "quant16-base", codecAxis: "axis",
 }
 
 func (c codecID) String() string {
@@ -55,7 +63,8 @@ func (c codecID) String() string {
 // needsBase reports whether the decoder must be given the base.
 func (c codecID) needsBase() bool {
 	switch c {
-	case codecSame, codecOrdint, codecPredOrdint, codecPredicted, codecWide, codecSparse, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase:
+	case codecSame, codecOrdint, codecPredOrdint, codecPredicted, codecWide, codecSparse, codecFloat32Raw, codecCompressed, codecXorFloat32, codecXorBFloat16, codecFieldsBase,
+		codecQuant8Base, codecQuant16Base, codecAxis:
 		return true
 	}
 	return false

@@ -23,7 +23,15 @@ const (
 	Raw                              // as it is, to measure what all the rest takes
 	Zstd                             // by zstd, whatever it is
 
-	strategies
+	strategies // that have names
+)
+
+// The strategies for tensors that package lossy has approximated. They are lossless too: blocks that are no such approximation
+// are coded as by Auto.
+const (
+	Quantised8 Strategy = strategies + iota
+	Quantised16
+	AxisScaled
 )
 
 var strategyNames = [strategies]string{"auto", "float32_raw", "compressed", "xor_float32", "xor_bfloat16", "exponent_mantissa", "raw", "zstd"}

@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -94,6 +95,51 @@ func TestFloat32Raw(t *testing.T) {
 	got := codecsOf(t, payload)
 	if !res.UsesBase || got["float32_raw"] != 7 || got["split"]+got["columns"]+got["zstd"] != 1 {
 		t.Errorf("blocks: %v", got)
+	}
+}
+
+// TestApproximatedStrategies: approximations are found and take their bits; all else is coded as ever; other strategies and
+// Auto code approximations too.
+func TestApproximatedStrategies(t *testing.T) {
+	for _, tt := range []struct {
+		s        Strategy
+		dt       dtype.Kind
+		relation string
+		codec    string
+		most     float64
+	}{
+		{Quantised8, dtype.F32, "near", "quant8-base", 0.24},
+		{Quantised8, dtype.F32, "none", "quant8", 0.24},
+		{Quantised16, dtype.F32, "near", "quant16-base", 0.475},
+		{Quantised16, dtype.F32, "none", "quant16", 0.48},
+		{AxisScaled, dtype.F32, "near", "axis", 0.05},
+		{AxisScaled, dtype.BF16, "near", "axis", 0.10},
+	} {
+		raw := codectest.Blob("gauss", tt.dt, 512<<10+6, 1)
+		base := codectest.Base(tt.relation, raw, tt.dt, 2)
+		approximate(t, tt.s, raw, base, tt.dt)
+		payload, _ := roundTrip(t, NewEncoder(WithStrategy(tt.s)), raw, base, tt.dt)
+		got, ratio := codecsOf(t, payload), float64(len(payload))/float64(len(raw))
+		if got[tt.codec] < 8 || ratio > tt.most {
+			t.Errorf("%s against %s: %.3f of raw by %v, want %s in at most %.3f", tt.s, tt.relation, ratio, got, tt.codec, tt.most)
+		}
+		h, err := ParseHeader(payload[:le.Uint32(payload[12:])], int64(len(payload)))
+		if err != nil || !h.Approximated() {
+			t.Errorf("%s: not seen to be approximated, %v", tt.s, err)
+		}
+		for s := range strategies {
+			roundTrip(t, NewEncoder(WithStrategy(s)), raw, base, tt.dt)
+		}
+	}
+	for s := strategies; s <= AxisScaled; s++ {
+		for _, relation := range codectest.Relations {
+			raw := codectest.Blob("gauss", dtype.F32, 200<<10, 1)
+			auto, _ := roundTrip(t, NewEncoder(), raw, codectest.Base(relation, raw, dtype.F32, 2), dtype.F32)
+			got, _ := roundTrip(t, NewEncoder(WithStrategy(s)), raw, codectest.Base(relation, raw, dtype.F32, 2), dtype.F32)
+			if !bytes.Equal(got, auto) {
+				t.Errorf("%s changes how an exact tensor with base %s is coded", s, relation)
+			}
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type Entry struct {
 	Packed int64 // bytes at Data
 	Size   int64 // bytes when unpacked
 	Method uint16
+	Record int64 // file offset of the entry in the directory
 	flags  uint16
 }
 
@@ -83,6 +84,7 @@ func (e *Entry) read(s *scan.Reader, d *Dir) error {
 	if binary.LittleEndian.Uint32(b) != sigEntry {
 		return format.Damaged(kind, at, "no directory entry")
 	}
+	e.Record = at
 	e.flags = binary.LittleEndian.Uint16(b[8:])
 	e.Method = binary.LittleEndian.Uint16(b[10:])
 	packed, size := binary.LittleEndian.Uint32(b[20:]), binary.LittleEndian.Uint32(b[24:])
