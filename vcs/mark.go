@@ -16,6 +16,7 @@ type marker struct {
 	r       *Repo
 	seen    map[oid.ID]struct{}
 	lenient bool // pass over what is not there: roots that may be gone already
+	shallow bool // leave out what blobs are deltas of
 	stack   []marked
 }
 
@@ -87,6 +88,9 @@ func (m *marker) open(ctx context.Context, o marked) error {
 			m.push(f.Segments[i].Blob, objstore.Blob)
 		}
 	case objstore.Blob:
+		if m.shallow {
+			return nil
+		}
 		needs, err := m.r.Content.References(ctx, o.id)
 		if err != nil {
 			return err

@@ -78,6 +78,7 @@ var Verbs = []*Verb{
 	verb("cache", (*Service).cache).line(),
 	verb("gc", (*Service).gc).line(),
 	verb("optimize", (*Service).optimize).line(),
+	verb("compact", (*Service).compact).line(),
 	verb("fsck", (*Service).fsck),
 	verb("export", (*Service).export),
 	{

@@ -57,12 +57,14 @@ func (in *ingest) store(ctx context.Context, b *batch) error {
 // storeBlob makes sure that id is stored, and that the next checkpoint finds it.
 func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte, j *job) error {
 	s := in.s
+	exact := true
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if s.b.Has(id) {
 			s.count.blobsShared.Add(1)
+			exact = !s.marked(id)
 			break
 		}
 		wait := s.flights.begin(id)
@@ -79,7 +81,7 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 			return ctx.Err()
 		}
 	}
-	if role := in.role(j, raw); role.track {
+	if role := in.role(j, raw); role.track && exact {
 		in.join(role.key[:], id, raw, j)
 		in.s.remember(nameKey(in.layout.Payloads[j.payload].Name, j.dt, j.extent), id[:])
 	}

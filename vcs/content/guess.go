@@ -66,12 +66,12 @@ type draft struct {
 	bytes  int64 // of it, not gaps
 }
 
-// source returns the number of blob id among the sources, if it can be one: stored, not too deep, and at least reach bytes long.
+// source returns the number of blob id among the sources, if it can be one: stored, exact, not too deep, and at least reach bytes long.
 func (d *draft) source(id oid.ID, reach int64) (n int, ok bool) {
 	n = slices.IndexFunc(d.infos, func(i objstore.Info) bool { return i.ID == id })
 	if n < 0 {
 		info, err := d.s.b.Stat(id)
-		if err != nil || info.Kind != objstore.Blob || int(info.Depth) >= delta.MaxDepth || info.RawSize > delta.MaxBlob {
+		if err != nil || info.Kind != objstore.Blob || int(info.Depth) >= delta.MaxDepth || info.RawSize > delta.MaxBlob || d.s.marked(id) {
 			return 0, false
 		}
 		n = len(d.infos)

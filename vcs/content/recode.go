@@ -55,8 +55,8 @@ func (s *Store) Recode(ctx context.Context, id oid.ID, opts RecodeOptions, put f
 	if err != nil {
 		return rec, false, fmt.Errorf("recode blob %s: %w", id, err)
 	}
-	if !Recodable(info) {
-		return rec, false, nil
+	if !Recodable(info) || s.Approximated(ctx, id) {
+		return rec, false, nil // an approximation is coded as such, which no other form comes near to
 	}
 	need := bufferSize(int(info.RawSize))
 	if err := s.raw.reserve(ctx, need); err != nil {
@@ -108,6 +108,9 @@ func (s *Store) cheapest(ctx context.Context, sl *slot, raw []byte, dt dtype.Kin
 		c, err := s.b.Stat(o.ID)
 		if c.Depth = o.Depth; err != nil || c.Kind != objstore.Blob || int(c.Depth) >= delta.MaxDepth || c.RawSize <= 0 || c.RawSize > delta.MaxBlob {
 			continue // gone or damaged: fsck names it
+		}
+		if s.Approximated(ctx, c.ID) {
+			continue // what is exact does not hang on what is not
 		}
 		b, err := s.sampleBase(ctx, sl, c, len(raw))
 		if cerr := ctx.Err(); cerr != nil {
