@@ -3,6 +3,7 @@ package vcs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -20,6 +21,7 @@ type baseGraph struct {
 	stored []uint32
 	raw    []uint32
 	depth  []uint8
+	roof   []uint8 // how deep it may become, as the source of blobs that have another one as base
 	flags  []uint8
 	base   []int32 // none: noBlob
 	child  []int32 // first of the blobs that have it as base; they are linked by next and prev
@@ -56,12 +58,27 @@ func loadBases(ctx context.Context, r *Repo) (*baseGraph, error) {
 		return nil, err
 	}
 	n := len(g.ids)
+	g.roof = bytes.Repeat([]byte{delta.MaxDepth}, n)
 	g.base, g.child, g.next, g.prev = fill32(n), fill32(n), fill32(n), fill32(n)
 	return g, r.Packs.ForEach(ctx, objstore.Blob, func(info objstore.Info) error {
-		if i := g.find(info.ID); i != noBlob && !info.Base.IsZero() {
-			g.link(i, g.find(info.Base))
+		i := g.find(info.ID)
+		if i == noBlob || info.Base.IsZero() {
+			return nil
 		}
-		return nil
+		g.link(i, g.find(info.Base))
+		if g.flags[i]&flagFixed == 0 {
+			return nil
+		}
+		sources, err := r.Content.References(ctx, info.ID)
+		if errors.Is(err, errs.Corrupt) || errors.Is(err, errs.NotFound) {
+			return nil // it cannot be read whatever its sources become
+		}
+		for _, id := range sources {
+			if s := g.find(id); s != noBlob && id != info.Base {
+				g.roof[s] = min(g.roof[s], info.Depth-1)
+			}
+		}
+		return err
 	})
 }
 
@@ -116,14 +133,17 @@ func (g *baseGraph) set(i int32, depth uint8, stored int64, base oid.ID) {
 }
 
 // deepen returns the blobs that must get another depth so that i can have the given one, the deepest first, and not i itself. ok is false if one of
-// them would be deeper than may be, if it takes more than limit stored bytes to write them again, or if they go in a circle.
+// them, or i, would be deeper than may be, if it takes more than limit stored bytes to write them again, or if they go in a circle.
 func (g *baseGraph) deepen(i int32, depth uint8, limit int64) (order []int32, ok bool) {
 	type todo struct {
 		blob  int32
 		depth uint8
 	}
+	if depth > g.roof[i] {
+		return nil, false
+	}
 	level := []todo{{i, depth}}
-	bytes := int64(0)
+	copied := int64(0)
 	for len(level) > 0 {
 		var below []todo
 		for _, t := range level {
@@ -131,7 +151,7 @@ func (g *baseGraph) deepen(i int32, depth uint8, limit int64) (order []int32, ok
 				if g.depth[c] > t.depth {
 					continue
 				}
-				if bytes += int64(g.stored[c]); t.depth >= delta.MaxDepth || bytes > limit || c == i {
+				if copied += int64(g.stored[c]); t.depth >= g.roof[c] || copied > limit || c == i {
 					return nil, false
 				}
 				below = append(below, todo{c, t.depth + 1})

@@ -107,19 +107,20 @@ func (w *familyWalk) file(ctx context.Context, id oid.ID) error {
 			if !ok || !content.TakesBase(t.Name, m.Segments[seg].Length) {
 				continue
 			}
-			w.add(familyKey(t, k), m.Segments[seg].Blob)
+			w.add(t, k, m.Segments[seg].Blob)
 		}
 	}
 	return nil
 }
 
-func (w *familyWalk) add(family uint64, id oid.ID) {
+// add makes a blob a member. Adam's first moment is one only if ingest found a base for it, since some of it is zeros: otherwise trying is in vain.
+func (w *familyWalk) add(t *object.Tensor, extent int64, id oid.ID) {
 	b := w.g.find(id)
-	if id.IsZero() || b == noBlob || w.g.flags[b]&(flagMember|flagFixed) != 0 {
+	if id.IsZero() || b == noBlob || w.g.flags[b]&(flagMember|flagFixed) != 0 || w.g.base[b] == noBlob && content.FirstMoment(t.Name) {
 		return
 	}
 	w.g.flags[b] |= flagMember
-	w.members = append(w.members, member{family, b})
+	w.members = append(w.members, member{familyKey(t, extent), b})
 }
 
 func familyKey(t *object.Tensor, extent int64) uint64 {

@@ -161,3 +161,30 @@ func TestFsckProgress(t *testing.T) {
 		t.Errorf("ended at %d of %d, want %d (%v)", last, total, rep.Bytes, err)
 	}
 }
+
+// What fsck found damaged becomes whole when the same content is added again, and collected.
+func TestAddHeals(t *testing.T) {
+	r := newRepo(t)
+	files := map[string]string{"weights": noise(500_000, 1)}
+	add(t, r, files)
+	snap(t, r, "one")
+	must(t, r.Packs.Sync(bg))
+	var victim objstore.Info
+	must(t, r.Packs.ForEach(bg, objstore.Blob, func(i objstore.Info) error {
+		if i.Stored > victim.Stored {
+			victim = i
+		}
+		return nil
+	}))
+	flip(t, r, victim)
+	if rep := fsckOf(t, r, true); len(rep.Damaged) != 1 {
+		t.Fatalf("%+v", rep)
+	}
+	r = reopen(t, r)
+	_, _, err := r.Add(bg, "main", writeTree(t, map[string]string{"again": files["weights"]}), "", nil)
+	must(t, err)
+	snap(t, r, "two")
+	if rep := fsckOf(t, r, true); len(rep.Damage)+len(rep.Damaged) > 0 {
+		t.Fatalf("%+v", rep)
+	}
+}

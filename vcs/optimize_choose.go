@@ -12,9 +12,9 @@ import (
 // How bases are chosen.
 const (
 	// optimizeLink is what a link costs, as a share of the stored bytes: less than at ingest, since what is old is read seldom.
-	optimizeLink = 0.01
+	optimizeLink = 0.02
 	// optimizeKeep is how much smaller a delta of an older blob must be to stay one: it keeps the older blob from being a delta of this one.
-	optimizeKeep = 1.05
+	optimizeKeep = 1.02
 	// optimizeCandidates bounds how many newer blobs are tried.
 	optimizeCandidates = 8
 	// optimizeCopy bounds the stored bytes that are copied to other depths so that one blob can become a delta, in raw bytes of the blob.

@@ -150,7 +150,8 @@ func (c *checker) frames(ctx context.Context, n uint64, r *pack.Reader, size int
 	frames := xxhash.New()
 	err = r.Scan(ctx, pack.FileHeaderSize, end, true, func(e pack.Entry, intact bool) error {
 		pack.SumEntry(frames, e)
-		if !intact && !torn {
+		if !intact && !torn && !c.replaced(n, e) {
+			c.s.suspect(e.ID)
 			c.found(n, e.Offset, e.ID, "payload checksum is wrong")
 		}
 		c.frame(n, e, row.Loose || torn)
@@ -185,6 +186,12 @@ func (c *checker) framesEnd(ctx context.Context, r *pack.Reader, size int64) (en
 		return nil
 	}, nil)
 	return end, err
+}
+
+// replaced reports whether the index has another copy of the frame's record: nobody reads this one.
+func (c *checker) replaced(n uint64, e pack.Entry) bool {
+	info, err := c.s.lookup(e.ID)
+	return err == nil && !e.Filler() && info != e.Info(n, e.Offset)
 }
 
 // frame compares a frame with the index.

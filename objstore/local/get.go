@@ -11,8 +11,8 @@ import (
 	"coral/objstore/pack"
 )
 
-// Has reports whether id is stored. An id that the index cannot be asked for is not, nor is one whose pack was missing at Open: putting
-// it again makes it whole.
+// Has reports whether id is stored. An id that the index cannot be asked for is not, nor is one whose pack was missing at Open or whose record was
+// found damaged: putting it again makes it whole.
 func (s *Store) Has(id oid.ID) bool {
 	info, err := s.lookup(id)
 	if err != nil {
@@ -20,7 +20,7 @@ func (s *Store) Has(id oid.ID) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return !s.lost[info.Pack]
+	return !s.lost[info.Pack] && !s.damaged[id]
 }
 
 // Stat implements objstore.Reader.
@@ -73,6 +73,9 @@ func (s *Store) Get(ctx context.Context, id oid.ID) (objstore.Info, []byte, erro
 		payload, err = r.ReadFrame(ctx, at)
 		return err
 	})
+	if errors.Is(err, errs.Corrupt) {
+		s.suspect(id)
+	}
 	return info, payload, err
 }
 

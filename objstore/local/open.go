@@ -54,6 +54,7 @@ func (s *Store) open(ctx context.Context) error {
 		if s.next, err = s.ix.NextPack(); err != nil {
 			return err
 		}
+		s.loadDamaged()
 	}
 	for _, n := range slices.Concat(packs, slices.Collect(maps.Keys(s.rows))) {
 		s.next = max(s.next, n+1)

@@ -35,6 +35,9 @@ func (s *Store) Put(ctx context.Context, rec objstore.Record) error {
 	if err := s.checkBase(rec); err != nil {
 		return err
 	}
+	if old, err := s.lookup(rec.ID); err == nil && old.Depth < rec.Depth {
+		return nil // in the place of a damaged one, it might break the chains above it
+	}
 	full, err := s.append(ctx, pack.FrameOf(rec), rec.Payload)
 	if err != nil {
 		return fmt.Errorf("put %s %s: %w", rec.Kind, rec.ID.Short(), err)
@@ -85,7 +88,7 @@ func (s *Store) append(ctx context.Context, f pack.Frame, payload []byte) (full 
 	if err := s.writable(); err != nil {
 		return false, err
 	}
-	if _, ok := s.unindexed(f.ID); ok {
+	if _, ok := s.unindexed(f.ID); ok && !s.isDamaged(f.ID) {
 		return false, nil // another goroutine was faster
 	}
 	if err := s.openActive(); err != nil {
@@ -100,6 +103,10 @@ func (s *Store) append(ctx context.Context, f pack.Frame, payload []byte) (full 
 	full = len(s.pending) >= maxPending
 	s.mu.Unlock()
 	s.changes.Add(1)
+	if s.isDamaged(f.ID) {
+		s.log.Info("a damaged record is stored again", "op", "put", "id", f.ID.Short())
+		s.healed(f.ID)
+	}
 	if s.active.Size() >= s.packSize || s.active.Frames() >= pack.MaxFrames {
 		if err := s.sealActive(ctx); err != nil && !errors.Is(err, errs.NoSpace) && ctx.Err() == nil {
 			return false, s.fail(err)

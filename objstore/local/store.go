@@ -68,6 +68,7 @@ type Store struct {
 	hintsOut map[string][]byte // being written to the index
 	copies   []objstore.Info   // of records in pending, while a read-only store without index is opened
 	rows     map[uint64]index.Pack
+	damaged  map[oid.ID]bool // records found damaged: see heal.go
 	lost     map[uint64]bool // packs of the index that were not there, or not readable, at Open
 
 	failed atomic.Pointer[error]
@@ -87,7 +88,7 @@ var (
 
 func newStore(dir string, opts Options, e env) *Store {
 	s := &Store{dir: dir, packDir: filepath.Join(dir, "packs"), packSize: opts.PackSize, readOnly: opts.ReadOnly, log: opts.Logger, sources: opts.Sources, env: e,
-		syncing: make(chan struct{}, 1), next: 1, pending: map[oid.ID]objstore.Info{}, hints: map[string][]byte{}, rows: map[uint64]index.Pack{}, lost: map[uint64]bool{}}
+		syncing: make(chan struct{}, 1), next: 1, pending: map[oid.ID]objstore.Info{}, hints: map[string][]byte{}, rows: map[uint64]index.Pack{}, lost: map[uint64]bool{}, damaged: map[oid.ID]bool{}}
 	if s.packSize <= 0 {
 		s.packSize = DefaultPackSize
 	}

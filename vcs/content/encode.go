@@ -109,6 +109,9 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 	if err != nil {
 		return err
 	}
+	if _, serr := s.b.Stat(id); serr == nil { // its record is damaged: what takes its place must not be deeper, since others may be based on it
+		c = choice{}
+	}
 	need := bufferSize(len(raw))
 	if c.baseLen() > 0 {
 		need += bufferSize(c.baseLen())

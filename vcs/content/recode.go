@@ -10,9 +10,9 @@ import (
 	"coral/objstore"
 )
 
-// TakesBase reports whether n bytes of a tensor of this name may be stored as a delta, and be the base of one, as ingest decides it.
+// TakesBase reports whether n bytes of a tensor of this name may be stored as a delta, and be the base of one, as ingest decides it but for first moments.
 func TakesBase(name string, n int64) bool {
-	return n >= minDelta && n <= delta.MaxBlob && name != "" && lastComponent(name) != "exp_avg"
+	return n >= minDelta && n <= delta.MaxBlob && name != ""
 }
 
 // Recodable reports whether Recode can make another record of a blob stored as info.
@@ -77,6 +77,7 @@ func (s *Store) Recode(ctx context.Context, id oid.ID, opts RecodeOptions, put f
 		return rec, false, err
 	}
 	defer func() { s.slots <- sl }()
+	sl.enc.SetStrategy(delta.Auto)
 	dt := dtype.Kind(info.DType)
 	base, rec, ok, err := s.cheapest(ctx, sl, raw, dt, opts)
 	if rec.Same = ok && rec.Base == info.Base; !ok || err != nil || rec.Same || opts.Estimate {
