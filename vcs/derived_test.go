@@ -108,3 +108,49 @@ func TestFsckNamesDamagedSource(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Optimize gives the sources other bases and depths; what is computed from them stays readable, and deeper than they are.
+func TestOptimizeKeepsSources(t *testing.T) {
+	r := newRepo(t)
+	const n = 100_000
+	var steps [][]byte
+	w, _ := castPair(n, 3)
+	for i := range uint64(3) {
+		half := make([]byte, 2*n)
+		derive.Convert(half, w, dtype.BF16, dtype.F32)
+		add(t, r, map[string]string{"f32": oneTensor("w", dtype.F32, w)})
+		snap(t, r, "wide")
+		add(t, r, map[string]string{"bf16": oneTensor("x", dtype.BF16, half)})
+		snap(t, r, "short")
+		blobOf(t, r, half)
+		steps = append(steps, w)
+		step, _ := castPair(n, 4+i)
+		w = combine(1, w, 1e-4, step)
+	}
+	soup := combine(0.5, steps[0], 0.5, steps[2])
+	add(t, r, map[string]string{"soup": oneTensor("w", dtype.F32, soup)})
+	snap(t, r, "soup")
+	blobOf(t, r, soup)
+	for range 2 {
+		res, err := r.Optimize(bg, OptimizeOptions{Solo: 1})
+		must(t, err)
+		if res.Unreadable > 0 {
+			t.Errorf("%+v", res)
+		}
+		if rep := fsckOf(t, r, true); len(rep.Damage)+len(rep.Damaged) > 0 {
+			t.Fatalf("after optimize: %+v", rep)
+		}
+	}
+	_, err := r.GC(bg, 0, true, false)
+	must(t, err)
+}
+
+// combine returns c·x + d·y.
+func combine(c float32, x []byte, d float32, y []byte) []byte {
+	var out []byte
+	at := func(b []byte, i int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[i:])) }
+	for i := 0; i < len(x); i += 4 {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(float32(c*at(x, i))+float32(d*at(y, i))))
+	}
+	return out
+}

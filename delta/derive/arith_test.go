@@ -62,6 +62,25 @@ func TestRoundingIsToNearestEven(t *testing.T) {
 	}
 }
 
+// Many at a time as one at a time.
+func TestCastsOfMany(t *testing.T) {
+	for _, shape := range []string{"gauss", "nan", "signedzero", "denormal", "random"} {
+		for n := range 40 {
+			src := codectest.Blob(shape, dtype.F32, 4*(n+2000), uint64(n))[:4*n+4*(n%2)*1900]
+			for dt, one := range map[dtype.Kind]func(uint32) uint16{dtype.BF16: toBF16, dtype.F16: toF16} {
+				got, want := make([]byte, len(src)/2), make([]byte, 0, len(src)/2)
+				cast(got, src, dt, dtype.F32, Nearest)
+				for i := 0; i < len(src); i += 4 {
+					want = le.AppendUint16(want, one(le.Uint32(src[i:])))
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatalf("%s: %d elements to %s", shape, len(src)/4, dt)
+				}
+			}
+		}
+	}
+}
+
 func widenBits(u uint32) uint64 { return math.Float64bits(float64(math.Float32frombits(u))) }
 
 // What a wide kind holds of a short one comes back, NaNs of F64 and F32 too.

@@ -29,6 +29,9 @@ const (
 	// 3.7 M F32 network, 20 steps apart (November 2026): 0.763 of raw and 2.5 GB decoded to store and read all twice, against 0.758 and 4.3 GB with the near base always.
 	linkCost = 0.03
 
+	// maxBaseDepth leaves a link above the deepest delta for what is computed from it: a cast, a shard.
+	maxBaseDepth = delta.MaxDepth - 2
+
 	maxCandidates = 6
 )
 
@@ -193,7 +196,7 @@ func (s *Store) addChain(cands []objstore.Info, id oid.ID, dt dtype.Kind) []objs
 	}
 	last := len(links) - 1
 	for i, c := range links {
-		if i > 1 && i != (last+1)/2 && i != last || int(c.Depth) >= delta.MaxDepth {
+		if i > 1 && i != (last+1)/2 && i != last || int(c.Depth) > maxBaseDepth {
 			continue
 		}
 		if c.Kind != objstore.Blob || c.DType != uint8(dt) || c.RawSize <= 0 || c.RawSize > delta.MaxBlob {
@@ -259,6 +262,12 @@ func (in *ingest) choose(ctx context.Context, sl *slot, raw []byte, j *job) (bes
 	look = in.sketch(j, raw)
 	guesses := in.guesses(ctx, raw, j)
 	cands := in.candidates(j, raw)
+	guesses = slices.DeleteFunc(guesses, func(g guess) bool {
+		if g.plain() && !isBase(cands, g.base.ID) {
+			cands = append(cands, g.base)
+		}
+		return g.plain()
+	})
 	if len(cands)+len(guesses) == 0 && look == nil {
 		return best, look, nil
 	}

@@ -124,6 +124,12 @@ func (d *draft) guess() (g guess, ok bool) {
 	return g, err == nil
 }
 
+// plain reports whether the guess is the bytes of one blob from its beginning on: then the blob is a base like any other.
+func (g guess) plain() bool {
+	p := &g.recipe.Pieces[0]
+	return len(g.recipe.Pieces) == 1 && p.Op == derive.Copy && p.Terms[0].Off == 0 && g.base.DType == uint8(g.recipe.DType)
+}
+
 // virtual returns what eval needs to compute the guess, as if the blob were stored.
 func (g guess) virtual() *blobMeta {
 	info := objstore.Info{Kind: objstore.Blob, ID: g.base.ID, Depth: g.base.Depth + 1, RawSize: g.recipe.Len(), Base: g.base.ID}

@@ -34,7 +34,7 @@ func chain(t *testing.T, depth int, opts Options) (*Store, *memBackend, *File, [
 
 // A page read at random decodes at most one block for each link of the chain, and a second one of the same block none.
 func TestRandomReadDecodesOneBlockALink(t *testing.T) {
-	for _, depth := range []int{0, 3, delta.MaxDepth} {
+	for _, depth := range []int{0, 3, maxBaseDepth + 1} {
 		s, _, f, data := chain(t, depth, Options{})
 		page := make([]byte, 4096)
 		// Inside a block: 5 pages after the start of the third block of the tensor.

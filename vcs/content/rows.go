@@ -100,10 +100,13 @@ func (in *ingest) guessRows(ctx context.Context, raw []byte, j *job) (guess, boo
 	}
 	f := rowFinder{in: in, ctx: ctx, raw: raw, d: draft{s: in.s, dt: j.dt}}
 	var known []anchor
+	var cands []objstore.Info
 	moved := false
-	cands := in.candidates(j, raw)
 	for _, a := range anchors(raw, first, length, true) {
 		if p, ok := in.s.placeAt(a.key()); ok && p.dt == j.dt {
+			if known == nil {
+				cands = in.candidates(j, raw)
+			}
 			known = append(known, a)
 			moved = moved || p.off != int64(a.off) || !isBase(cands, p.id)
 		}
