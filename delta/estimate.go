@@ -21,9 +21,9 @@ const (
 // window is a sampled part of a blob and its base, which is nil where the base does not cover it.
 type window struct{ raw, base []byte }
 
-// sampleWindows returns up to 8 windows of 8 KiB, evenly spread.
+// sampleWindows returns up to 8 windows of 8 KiB, evenly spread: no more than a quarter of raw, unless that is one.
 func sampleWindows(raw, base []byte) []window {
-	n := max(1, min(windows, len(raw)/windowLen))
+	n := max(1, min(windows, len(raw)/(4*windowLen)))
 	ws := make([]window, n)
 	for i := range ws {
 		from := 0

@@ -107,9 +107,15 @@ func (r *run) ingest(ctx context.Context, repo *vcs.Repo, f *file) (oid.ID, erro
 		return oid.ID{}, err
 	}
 	defer src.Close()
-	res, err := repo.Content.Ingest(ctx, src, f.size, content.Hint{Path: f.name})
+	res, err := repo.Content.Ingest(ctx, reopener{src}, f.size, content.Hint{Path: f.name})
 	return res.Manifest, err
 }
+
+// reopener is a file that stays as it is, as a spool file mostly does.
+type reopener struct{ *os.File }
+
+// Reopen implements content.Reopener.
+func (f reopener) Reopen() (*os.File, error) { return os.Open(f.Name()) }
 
 // decode reads everything into memory.
 func (r *run) decode(ctx context.Context, repo *vcs.Repo, ids []oid.ID, row *Row) error {

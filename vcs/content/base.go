@@ -225,11 +225,11 @@ func (c choice) baseLen() int {
 }
 
 // baseBytes fills dst, of that length, with them.
-func (s *Store) baseBytes(ctx context.Context, c choice, dst []byte) error {
+func (s *Store) baseBytes(ctx context.Context, sl *slot, c choice, dst []byte) error {
 	if c.recipe != nil {
 		return s.compute(ctx, guess{c.recipe, c.base}, dst)
 	}
-	return s.decodeBlob(ctx, c.base.ID, dst)
+	return s.wholeBlob(ctx, sl, c.base.ID, dst)
 }
 
 // compare sets best to the cheapest of itself, which costs least on the samples, and the candidates. A candidate that cannot be read is passed over: it is
@@ -271,6 +271,12 @@ func (in *ingest) choose(ctx context.Context, sl *slot, raw []byte, j *job) (bes
 	if len(cands)+len(guesses) == 0 && look == nil {
 		return best, look, nil
 	}
+	key, alike := in.habitKey(j, cands)
+	if alike && len(guesses) == 0 {
+		if i, ok := in.habits.skip(key); ok && !s.Approximated(ctx, cands[i].ID) {
+			return choice{base: cands[i]}, look, nil
+		}
+	}
 	sl.sample = sl.sample[:0] // keeps its memory
 	for _, r := range samplesOf(len(raw)) {
 		sl.sample = append(sl.sample, raw[r.off:r.off+r.n]...)
@@ -286,6 +292,9 @@ func (in *ingest) choose(ctx context.Context, sl *slot, raw []byte, j *job) (bes
 	if err := s.compare(ctx, sl, len(raw), j.dt, cands, &best, &least); err != nil {
 		return best, look, err
 	}
+	if alike && len(guesses) == 0 {
+		in.habits.note(key, slices.IndexFunc(cands, func(c objstore.Info) bool { return best.recipe == nil && c.ID == best.base.ID }))
+	}
 	if best.baseLen() == 0 && look != nil {
 		err = s.compare(ctx, sl, len(raw), j.dt, s.neighbours(look, cands), &best, &least)
 	}
@@ -294,15 +303,15 @@ func (in *ingest) choose(ctx context.Context, sl *slot, raw []byte, j *job) (bes
 
 type sampleRange struct{ off, n int }
 
-// samplesOf returns the ranges of a blob of n bytes that stand for it: all of a short one, else blocks spread evenly.
+// samplesOf returns the ranges of a blob of n bytes that stand for it: all of a short one, else blocks spread evenly, about a quarter of it.
 func samplesOf(n int) []sampleRange {
-	if n <= sampleRanges*sampleLen {
+	if n <= 2*sampleLen {
 		return []sampleRange{{0, n}}
 	}
-	out := make([]sampleRange, sampleRanges)
+	out := make([]sampleRange, max(2, min(sampleRanges, n/(4*sampleLen))))
 	last := (n - 1) / sampleLen // the last block, which may be short
 	for i := range out {
-		off := last * i / (sampleRanges - 1) * sampleLen
+		off := last * i / (len(out) - 1) * sampleLen
 		out[i] = sampleRange{off, min(sampleLen, n-off)}
 	}
 	return out
@@ -312,6 +321,7 @@ func samplesOf(n int) []sampleRange {
 // one candidate's chain leaves what the next, its base, needs.
 func (s *Store) sampleBase(ctx context.Context, sl *slot, c objstore.Info, n int) ([]byte, error) {
 	base := sized(&sl.base, min(n, sampleRanges*sampleLen))[:0]
+	plain, isPlain := s.plains.get(c.ID)
 	for _, r := range samplesOf(n) {
 		have := min(r.n, int(c.RawSize)-r.off)
 		if have <= 0 {
@@ -319,11 +329,13 @@ func (s *Store) sampleBase(ctx context.Context, sl *slot, c objstore.Info, n int
 		}
 		at := len(base)
 		base = base[:at+have]
-		err := s.withMeta(ctx, c.ID, func(m *blobMeta) error {
-			return s.copyBlocks(ctx, m, base[at:], int64(r.off), readCold)
-		})
-		if err != nil {
-			return nil, err
+		if !isPlain || !sl.plain.read(plain, base[at:], int64(r.off)) { // what a plain file has is not compared with the id: a sample is a hint
+			err := s.withMeta(ctx, c.ID, func(m *blobMeta) error {
+				return s.copyBlocks(ctx, m, base[at:], int64(r.off), readCold)
+			})
+			if err != nil {
+				return nil, err
+			}
 		}
 		if have < r.n {
 			break

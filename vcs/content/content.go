@@ -50,6 +50,7 @@ type Store struct {
 	slots   chan *slot      // one for each blob that may be encoded at a time
 	flights flights         // blobs being stored
 	metas   *metaCache      // parsed headers of blobs
+	plains  plains          // blobs that lie in plain files
 	blocks  *blockCache     // decoded blocks
 	scratch sync.Pool       // *scratch
 	windows sync.Pool       // *[]byte of passWindow
@@ -138,13 +139,14 @@ type Counters struct {
 	BlobsShared   int64 `json:"blobs_shared"` // stored before, or by another at the same time
 	DeltasStored  int64 `json:"deltas_stored"`
 	DerivedStored int64 `json:"derived_stored"`
+	PlainRead     int64 `json:"plain_read"` // bytes of bases read from plain files instead of decoded
 	BytesIngested int64 `json:"bytes_ingested"`
 	BytesStored   int64 `json:"bytes_stored"`
 }
 
 type counters struct {
-	blocksDecoded, bytesDecoded, cacheHits, cacheMisses, aheadBlocks                  atomic.Int64
-	blobsStored, blobsShared, deltasStored, derivedStored, bytesIngested, bytesStored atomic.Int64
+	blocksDecoded, bytesDecoded, cacheHits, cacheMisses, aheadBlocks                             atomic.Int64
+	blobsStored, blobsShared, deltasStored, derivedStored, plainRead, bytesIngested, bytesStored atomic.Int64
 }
 
 // Counters returns the totals so far.
@@ -153,7 +155,7 @@ func (s *Store) Counters() Counters {
 	return Counters{
 		BlocksDecoded: c.blocksDecoded.Load(), BytesDecoded: c.bytesDecoded.Load(),
 		CacheHits: c.cacheHits.Load(), CacheMisses: c.cacheMisses.Load(), AheadBlocks: c.aheadBlocks.Load(),
-		BlobsStored: c.blobsStored.Load(), BlobsShared: c.blobsShared.Load(), DeltasStored: c.deltasStored.Load(), DerivedStored: c.derivedStored.Load(),
+		BlobsStored: c.blobsStored.Load(), BlobsShared: c.blobsShared.Load(), DeltasStored: c.deltasStored.Load(), DerivedStored: c.derivedStored.Load(), PlainRead: c.plainRead.Load(),
 		BytesIngested: c.bytesIngested.Load(), BytesStored: c.bytesStored.Load(),
 	}
 }

@@ -17,6 +17,7 @@ type slot struct {
 	enc    *delta.Encoder
 	sample []byte // of the blob
 	base   []byte // the same of a candidate
+	plain  plainReader
 }
 
 func (s *Store) takeSlot(ctx context.Context) (*slot, error) {
@@ -37,7 +38,10 @@ func (in *ingest) store(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	defer func() { in.s.slots <- sl }()
+	defer func() {
+		sl.plain.close()
+		in.s.slots <- sl
+	}()
 	for i := range b.jobs {
 		j := &b.jobs[i]
 		raw := b.buf[j.lo:j.hi]
@@ -48,6 +52,9 @@ func (in *ingest) store(ctx context.Context, b *batch) error {
 		id := oid.Sum(raw)
 		if err := in.storeBlob(ctx, sl, id, raw, j); err != nil {
 			return err
+		}
+		if in.again != nil && in.role(j, raw).track {
+			in.s.plains.put(id, plainRef{in.again, b.off + int64(j.lo)})
 		}
 		b.segs[i] = object.Segment{Blob: id, Length: int64(len(raw))}
 	}
@@ -135,7 +142,7 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 	buf := s.enc.take(c.baseLen())
 	defer s.enc.give(buf)
 	buf = buf[:c.baseLen()]
-	if err := s.baseBytes(ctx, c, buf); err != nil {
+	if err := s.baseBytes(ctx, sl, c, buf); err != nil {
 		if cerr := ctx.Err(); cerr != nil {
 			return cerr
 		}

@@ -18,6 +18,7 @@ const batchLen = 1 << 20
 // batch is a run of the file in memory, cut into jobs, and the segments made of them.
 type batch struct {
 	buf  []byte // from the raw arena; given back when the batch is stored
+	off  int64  // in the file, of buf; of content-defined chunks it is not kept
 	jobs []job
 	segs []object.Segment // one for each job, filled by store
 }
@@ -86,7 +87,7 @@ func (f *feed) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.buf = b.buf[:f.n]
+	b.buf, b.off = b.buf[:f.n], f.off
 	b.jobs, f.jobs = f.jobs, nil
 	if err := readFull(f.in.r, b.buf, f.off); err != nil {
 		f.in.s.freeBatch(b)

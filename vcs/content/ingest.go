@@ -55,6 +55,7 @@ func (s *Store) ingest(ctx context.Context, r io.ReaderAt, size int64, hint Hint
 	if err := s.ctx.Err(); err != nil {
 		return IngestResult{}, fmt.Errorf("content store is closed: %w", errs.Invalid)
 	}
+	again, _ := r.(Reopener)
 	if size <= smallFile {
 		buf := smallBuffers.Get().(*[]byte)
 		defer smallBuffers.Put(buf)
@@ -63,7 +64,7 @@ func (s *Store) ingest(ctx context.Context, r io.ReaderAt, size int64, hint Hint
 		}
 		r = bytes.NewReader((*buf)[:size])
 	}
-	in := &ingest{s: s, r: r, size: size, hint: hint, strategy: delta.Strategy(s.strategy.Load()), hash: oid.NewHasher()}
+	in := &ingest{s: s, r: r, size: size, hint: hint, again: again, strategy: delta.Strategy(s.strategy.Load()), hash: oid.NewHasher()}
 	return in.run(ctx)
 }
 
@@ -73,6 +74,8 @@ type ingest struct {
 	r      io.ReaderAt
 	size   int64
 	hint   Hint
+	again  Reopener // nil: the file is not there later
+	habits habits
 	layout *format.Layout // nil: opaque
 	shapes [][]int64      // of the tensors that fill a payload, by payload; nil if none does. Read only once batches are sent, as is
 	prev   *previous      // what the path held before

@@ -3,6 +3,7 @@ package worktree
 import (
 	"context"
 	"fmt"
+	"os"
 	"sort"
 	"time"
 
@@ -98,7 +99,7 @@ func (t *Tree) storeSpool(ctx context.Context, id spoolID, path string, prev oid
 	if head := t.headManifest(ctx, path); !head.IsZero() {
 		prev = head
 	}
-	manifest, _, err = t.set.deps.Ingest(ctx, f, before.Size, path, prev)
+	manifest, _, err = t.set.deps.Ingest(ctx, spooled{f, t.set.spool, id}, before.Size, path, prev)
 	if err != nil {
 		return oid.ID{}, stat, false, err
 	}
@@ -107,6 +108,16 @@ func (t *Tree) storeSpool(ctx context.Context, id spoolID, path string, prev oid
 	}
 	return manifest, statOf(&before), statOf(&before) == statOf(&after), nil
 }
+
+// spooled is an open spool file that can be opened again after it was ingested: content.Reopener. Its id is never another file's.
+type spooled struct {
+	*os.File
+	spool *spool
+	id    spoolID
+}
+
+// Reopen opens the file anew; the caller closes it.
+func (f spooled) Reopen() (*os.File, error) { return f.spool.open(f.id, false) }
 
 // headManifest returns the manifest that path has in the head commit; zero if it has none, or cannot be found out: it is only a hint.
 func (t *Tree) headManifest(ctx context.Context, path string) oid.ID {
