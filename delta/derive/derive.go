@@ -100,6 +100,16 @@ func New(dt dtype.Kind, sources [][32]byte, pieces []Piece) (*Recipe, error) {
 // Len returns the length of the output in bytes.
 func (r *Recipe) Len() int64 { return r.starts[len(r.starts)-1] }
 
+// Copies reports whether the output has nothing but bytes of the sources, and gaps.
+func (r *Recipe) Copies() bool {
+	for i := range r.Pieces {
+		if r.Pieces[i].Op > Copy {
+			return false
+		}
+	}
+	return true
+}
+
 // check fills in starts and returns what is wrong, or "".
 func (r *Recipe) check() string {
 	if len(r.Sources) < 1 || len(r.Sources) > maxSource || len(r.Pieces) < 1 || len(r.Pieces) > maxPiece {

@@ -385,6 +385,59 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// Where a run ends there may be a row that only begins like a known one: looking for runs goes on behind it.
+func TestRowsThatOnlyBeginAlike(t *testing.T) {
+	const rows, cols = 600, 384
+	const row = cols * 4
+	s, _ := newStore(t, Options{})
+	r := testRand(3)
+	w, k := gauss(r, dtype.F32, rows*cols, 0.02), gauss(r, dtype.F32, rows*cols, 0.02)
+	mustIngest(t, s, shaped(s, mat("w", dtype.F32, rows, cols, w), mat("k", dtype.F32, rows, cols, k)), Hint{})
+	other := gauss(r, dtype.F32, 10*cols, 0.02)
+	copy(other, k[:anchorBytes])
+	x := slices.Concat(w[:300*row], other, w[300*row:])
+	data := shaped(s, mat("x", dtype.F32, rows+10, cols, x))
+	res := mustIngest(t, s, data, Hint{})
+	if res.New > int64(len(other)+len(data)/50) {
+		t.Errorf("costs %d bytes, of which %d are new", res.New, len(other))
+	}
+	checkFile(t, s, res.Manifest, data)
+}
+
+// A family is full of checkpoints and sums of them: the sums go first, so that the next sum of checkpoints is still found.
+func TestFamilyKeepsOriginals(t *testing.T) {
+	s, b := newStore(t, Options{})
+	const rows, cols = 300, 384
+	r := testRand(3)
+	var steps [][]byte
+	put := func(x []byte) {
+		t.Helper()
+		mustIngest(t, s, shaped(s, mat("w", dtype.F32, rows, cols, x)), Hint{})
+	}
+	w := gauss(r, dtype.F32, rows*cols, 0.02)
+	for range 5 {
+		steps = append(steps, w)
+		put(w)
+		w = tuned(r, dtype.F32, w, 1e-4)
+	}
+	for i := range 12 {
+		c := float32(i+1) / 100
+		sum := sums(derive.Sum, []float32{c, 1 - c}, steps[0], steps[4])
+		put(sum)
+		if info, err := b.Stat(oid.Sum(sum)); err != nil || delta.FrameCodec(info.Codec) != delta.FrameDerived {
+			t.Fatalf("sum %d: frame codec %d, %v", i, info.Codec, err)
+		}
+	}
+	key := hintKey("w", dtype.F32, int64(len(w)), 0)
+	ms := s.family(key[:])
+	if len(ms) == 0 || len(ms) > smallFamily && len(w) < largeMember || len(ms) > maxFamily {
+		t.Errorf("%d members", len(ms))
+	}
+	if !slices.ContainsFunc(ms, func(m member) bool { return m.id == oid.Sum(steps[0]) }) {
+		t.Error("the first checkpoint is forgotten")
+	}
+}
+
 // Adversarial values neither derive wrongly nor fail.
 func TestDerivedAdversarial(t *testing.T) {
 	const n = 200_000

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"coral/delta"
+	"coral/delta/derive"
 	"coral/delta/format/dtype"
 	"coral/internal/oid"
 	"coral/objstore"
@@ -79,7 +80,6 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 			if err := in.storeNew(ctx, sl, id, raw, j); err != nil {
 				return err
 			}
-			in.rememberContent(id, raw, j)
 			break
 		}
 		select {
@@ -95,12 +95,12 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 	return nil
 }
 
-// rememberContent makes a blob just stored known by what is in it.
-func (in *ingest) rememberContent(id oid.ID, raw []byte, j *job) {
+// rememberContent makes a blob just stored, perhaps by a recipe, known by what is in it.
+func (in *ingest) rememberContent(id oid.ID, raw []byte, j *job, how *derive.Recipe) {
 	if in.derivable(j) {
 		in.s.rememberValues(id, raw, j.dt)
 		in.rememberMatrix(id, raw, j)
-		in.rememberRows(id, raw, j)
+		in.rememberRows(id, raw, j, how)
 	}
 }
 
@@ -129,13 +129,15 @@ func (in *ingest) storeNew(ctx context.Context, sl *slot, id oid.ID, raw []byte,
 	defer s.enc.release(need)
 	out := s.enc.take(len(raw))
 	defer s.enc.give(out)
-	if look != nil {
-		defer func() {
-			if err == nil {
-				s.near.Add(id, look)
-			}
-		}()
-	}
+	defer func() {
+		if err != nil {
+			return
+		}
+		in.rememberContent(id, raw, j, c.recipe)
+		if look != nil {
+			s.near.Add(id, look)
+		}
+	}()
 	if c.baseLen() == 0 {
 		return in.putBlob(ctx, sl.enc, id, raw, j.dt, nil, c, out)
 	}

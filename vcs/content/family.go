@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"coral/delta"
 	"coral/delta/derive"
 	"coral/delta/format/dtype"
 	"coral/internal/oid"
@@ -95,7 +96,10 @@ func (in *ingest) join(key []byte, id oid.ID, raw []byte, j *job) {
 	}
 	ms = slices.DeleteFunc(ms, func(m member) bool { return m.id == id || m.values == [familyValues]float32{} })
 	ms = slices.Insert(ms, 0, member{id, valuesOf(raw, j.dt)})
-	ms = ms[:min(len(ms), limit)]
+	for len(ms) > limit {
+		i := s.leastOf(ms)
+		ms = slices.Delete(ms, i, i+1)
+	}
 	b := append(make([]byte, 0, 1+len(ms)*memberLen), familyVersion)
 	for i := range ms {
 		b = append(b, ms[i].id[:]...)
@@ -104,6 +108,17 @@ func (in *ingest) join(key []byte, id oid.ID, raw []byte, j *job) {
 		}
 	}
 	s.b.SetHint(key, b)
+}
+
+// leastOf returns the member of a full family that is missed least: the oldest that was computed from others, else the oldest. The newest two stay, for
+// a moving average goes on from the one before.
+func (s *Store) leastOf(ms []member) int {
+	for i := len(ms) - 1; i > 1; i-- {
+		if info, err := s.b.Stat(ms[i].id); err != nil || delta.FrameCodec(info.Codec) == delta.FrameDerived {
+			return i
+		}
+	}
+	return len(ms) - 1
 }
 
 // guessFamily finds sums of members of the blob's family, or of the family of its name in F32; there it also finds casts that cut off bits.

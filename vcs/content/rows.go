@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"math/bits"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -53,9 +52,9 @@ type anchor struct {
 // anchors returns those of a blob. With dense they are twice as many: those of a small tensor, and what to look for, since the small one may be the other.
 func anchors(raw []byte, first, length int, dense bool) []anchor {
 	var out []anchor
-	every := uint64(1) << bits.Len(uint(anchorEvery/length)/2) // a power of two, so that the fewer are among the more
-	if dense && every > 1 {
-		every /= 2
+	every := max(1, uint64(anchorEvery/length)/2)
+	if !dense {
+		every *= 2 // so that the fewer are among the more
 	}
 	last := first + (len(raw)-anchorBytes-first)/length*length
 	for at := first; at+anchorBytes <= len(raw) && len(out) < maxAnchors; at += length {
@@ -81,10 +80,11 @@ func anchorAt(raw []byte, off int) (a anchor, ok bool) {
 // key is that of the hint: 'r', then xxh64 of the row's first 64 bytes.
 func (a anchor) key() []byte { return binary.LittleEndian.AppendUint64([]byte{hintRow}, a.hash) }
 
-// rememberRows remembers the anchors of a stored blob.
-func (in *ingest) rememberRows(id oid.ID, raw []byte, j *job) {
+// rememberRows remembers the anchors of a stored blob; not those of one that was computed from other blobs, of which a slice is rather made from those, which are less deep.
+// Where that is a cast or a sum its rows are its own.
+func (in *ingest) rememberRows(id oid.ID, raw []byte, j *job, how *derive.Recipe) {
 	first, length, ok := in.rowsOf(j)
-	if !ok {
+	if !ok || how != nil && how.Copies() {
 		return
 	}
 	for _, a := range anchors(raw, first, length, in.layout.Payloads[j.payload].Length <= smallRows) {
@@ -116,7 +116,8 @@ func (in *ingest) guessRows(ctx context.Context, raw []byte, j *job) (guess, boo
 	}
 	for _, a := range known {
 		// Where a run ends, another tensor's first row may follow.
-		for next := int(f.d.end); next < a.off && len(f.d.pieces) > 0; next = int(f.d.end) {
+		for next := -1; next < int(f.d.end) && int(f.d.end) < a.off && len(f.d.pieces) > 0; {
+			next = int(f.d.end)
 			b, ok := anchorAt(raw, next)
 			if !ok || (next-first)%length != 0 || !f.extend(b) {
 				break
