@@ -415,14 +415,14 @@ func TestFamilyKeepsOriginals(t *testing.T) {
 		mustIngest(t, s, shaped(s, mat("w", dtype.F32, rows, cols, x)), Hint{})
 	}
 	w := gauss(r, dtype.F32, rows*cols, 0.02)
-	for range 5 {
+	for range 7 {
 		steps = append(steps, w)
 		put(w)
 		w = tuned(r, dtype.F32, w, 1e-4)
 	}
 	for i := range 12 {
 		c := float32(i+1) / 100
-		sum := sums(derive.Sum, []float32{c, 1 - c}, steps[0], steps[4])
+		sum := sums(derive.Sum, []float32{c, 1 - c}, steps[0], steps[6])
 		put(sum)
 		if info, err := b.Stat(oid.Sum(sum)); err != nil || delta.FrameCodec(info.Codec) != delta.FrameDerived {
 			t.Fatalf("sum %d: frame codec %d, %v", i, info.Codec, err)

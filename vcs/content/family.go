@@ -110,10 +110,10 @@ func (in *ingest) join(key []byte, id oid.ID, raw []byte, j *job) {
 	s.b.SetHint(key, b)
 }
 
-// leastOf returns the member of a full family that is missed least: the oldest that was computed from others, else the oldest. The newest two stay, for
-// a moving average goes on from the one before.
+// leastOf returns the member of a full family that is missed least: the oldest that was computed from others, else the oldest. The newest stays, for
+// a moving average goes on from it.
 func (s *Store) leastOf(ms []member) int {
-	for i := len(ms) - 1; i > 1; i-- {
+	for i := len(ms) - 1; i > 0; i-- {
 		if info, err := s.b.Stat(ms[i].id); err != nil || delta.FrameCodec(info.Codec) == delta.FrameDerived {
 			return i
 		}
