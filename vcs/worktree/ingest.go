@@ -186,7 +186,6 @@ func (q *queue) commit(batch []*job) {
 	for t, jobs := range byTree {
 		q.commitTree(t, jobs)
 	}
-	q.set.enforceQuota()
 }
 
 // commitTree moves the files of one tree from C to B.
@@ -224,6 +223,7 @@ func (q *queue) commitTree(t *Tree, jobs []*job) {
 	} else {
 		t.set.tiny.Store(true)
 	}
+	t.set.enforceQuota() // before a drain returns
 	for _, j := range clean {
 		q.finish(j)
 	}
