@@ -25,6 +25,8 @@ type journal struct {
 	compacted int64 // size when it was last written anew
 	notBefore int64 // size before which compaction is not tried again, after it failed
 	buf       []byte
+	roomFor   *os.File // the file that room is of
+	room      int64    // up to where its disk blocks are allocated
 
 	seq    atomic.Uint64         // records appended
 	synced atomic.Uint64         // of these, durable
@@ -38,9 +40,11 @@ func (j *journal) append(r *record, tee *[]byte) error {
 		return *p
 	}
 	j.buf = appendRecord(j.buf[:0], r)
+	j.makeRoom()
 	if n, err := j.f.WriteAt(j.buf, j.size); err != nil {
 		if n > 0 {
 			j.f.Truncate(j.size) // tidiness: a torn tail is ignored, and written over by the next record
+			j.room = 0
 		}
 		return fmt.Errorf("append to journal: %w", err)
 	}
@@ -54,6 +58,26 @@ func (j *journal) append(r *record, tee *[]byte) error {
 		j.buf = nil
 	}
 	return nil
+}
+
+// The journal's disk blocks are allocated ahead of its end, so that files can be removed on a full disk: each takes a record. At least roomLow bytes are kept, some
+// thousand removals.
+const (
+	roomLow  = 128 << 10
+	roomStep = 256 << 10
+)
+
+// makeRoom allocates ahead. A disk that is full or cannot do it is no error: the record may still fit. Tree.mu is held.
+func (j *journal) makeRoom() {
+	if j.roomFor != j.f {
+		j.roomFor, j.room = j.f, 0
+	}
+	if j.size+int64(len(j.buf))+roomLow <= j.room {
+		return
+	}
+	if unix.Fallocate(int(j.f.Fd()), unix.FALLOC_FL_KEEP_SIZE, j.size, roomStep+int64(len(j.buf))) == nil {
+		j.room = j.size + roomStep + int64(len(j.buf))
+	}
 }
 
 // sync makes all records appended before the call durable, and the names of the spool files that they refer to. Calls that overlap share an fsync.
