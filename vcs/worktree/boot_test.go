@@ -144,3 +144,35 @@ func TestOutlivedWriter(t *testing.T) {
 		}
 	}
 }
+
+// TestPowerCutTakesCopy: a committed file was opened for writing, and a power cut took the name of its copy but not the record that it is dirty. Nothing of it was
+// synced, so the file is as it was stored, at this start and the next.
+func TestPowerCutTakesCopy(t *testing.T) {
+	e := newEnv(t)
+	want := big(100_000, 1)
+	e.write("f", want)
+	e.drain()
+	e.set.DropSpool(bg)
+	e.opts.IngestDelay = time.Hour // what is written stays dirty
+	e.reopen()
+	e.wantState("f", "A")
+	h, err := e.tree.Open(bg, e.ino("f"), os.O_RDWR)
+	e.ok(err)
+	_, err = h.WriteAt(bg, []byte("unsynced"), 200_000)
+	e.ok(err)
+	path := e.set.spool.path(e.tree.inodes[e.ino("f")].spoolID())
+	e.ok(h.Close())
+	e.close()
+	e.ok(os.Remove(path))
+	e.otherBoot(t)
+	e.open(oid.ID{})
+	for range 2 {
+		if got := e.read("f"); got != want {
+			t.Fatalf("%d bytes, not what was stored", len(got))
+		}
+		if a := e.attr("f"); a.Size != int64(len(want)) {
+			t.Fatalf("size %d", a.Size)
+		}
+		e.reopen()
+	}
+}

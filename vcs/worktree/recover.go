@@ -191,7 +191,7 @@ func (s *Set) sortSpool(present, doomed map[spoolID]bool) error {
 				err = s.distrust(n, doomed)
 			} else {
 				owned[id] = true
-				err = s.recoverFile(t, n)
+				err = s.recoverFile(t, n, rebooted)
 			}
 			if err != nil {
 				t.mu.Unlock()
@@ -253,14 +253,42 @@ func (s *Set) distrust(n *node, doomed map[spoolID]bool) error {
 	return nil
 }
 
+// takeBack moves a file from C to A whose spool file a power cut took: the record that it is dirty reached the disk before the name of its copy did. Nothing written to
+// the copy was acknowledged as durable, since that syncs the name first; so what was stored before is what the file has. It reports false for a file
+// that was never stored. t.mu is held.
+func (s *Set) takeBack(t *Tree, n *node) bool {
+	if n.id.IsZero() {
+		return false
+	}
+	m, err := s.deps.Manifest(context.Background(), n.id)
+	if err != nil {
+		return false
+	}
+	x := n.x
+	if t.j != nil { // else the next start, in the same boot, would miss the spool file
+		r := &record{kind: recIngested, time: clock(), path: n.path(), spool: x.spool, id: n.id, stat: spoolStat{size: m.Size, mtime: n.mtime}}
+		if err := t.log(r); err != nil {
+			return false
+		}
+	}
+	s.opts.Logger.Warn("unsynced changes of a file were lost in a power cut", "path", t.branch+":"+n.path())
+	n.size, x.dirty = m.Size, false
+	x.spool, x.blocks = 0, 0
+	n.markEntries()
+	n.slim()
+	return true
+}
+
 // recoverFile compares a file with its spool file. t.mu is held.
-func (s *Set) recoverFile(t *Tree, n *node) error {
+func (s *Set) recoverFile(t *Tree, n *node, rebooted bool) error {
 	x := n.x
 	st, err := s.spool.stat(x.spool)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !x.dirty: // dropped: the manifest suffices
 		x.spool, x.blocks = 0, 0
 		n.slim()
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && rebooted && s.takeBack(t, n):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		s.opts.Logger.Error("spool file of a dirty file is gone", "path", t.branch+":"+n.path(), "spool", x.spool.String())
