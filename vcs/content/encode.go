@@ -54,9 +54,6 @@ func (in *ingest) store(ctx context.Context, b *batch) error {
 		if err := in.storeBlob(ctx, sl, id, raw, j); err != nil {
 			return err
 		}
-		if in.again != nil && in.role(j, raw).track {
-			in.s.plains.put(id, plainRef{in.again, b.off + int64(j.lo)})
-		}
 		b.segs[i] = object.Segment{Blob: id, Length: int64(len(raw))}
 	}
 	return nil
@@ -88,7 +85,11 @@ func (in *ingest) storeBlob(ctx context.Context, sl *slot, id oid.ID, raw []byte
 			return ctx.Err()
 		}
 	}
-	if role := in.role(j, raw); role.track && exact {
+	role := in.role(j, raw)
+	if role.track && in.again != nil {
+		s.plains.put(id, plainRef{in.again, j.off})
+	}
+	if role.track && exact {
 		in.join(role.key[:], id, raw, j)
 		in.s.remember(nameKey(in.layout.Payloads[j.payload].Name, j.dt, j.extent), id[:])
 	}

@@ -18,14 +18,14 @@ const batchLen = 1 << 20
 // batch is a run of the file in memory, cut into jobs, and the segments made of them.
 type batch struct {
 	buf  []byte // from the raw arena; given back when the batch is stored
-	off  int64  // in the file, of buf; of content-defined chunks it is not kept
 	jobs []job
 	segs []object.Segment // one for each job, filled by store
 }
 
 // job is one piece in a batch.
 type job struct {
-	lo, hi  int // in batch.buf
+	lo, hi  int   // in batch.buf
+	off     int64 // in the file, of an extent
 	inline  bool
 	dt      dtype.Kind
 	payload int // index in Layout.Payloads; -1 if none
@@ -75,6 +75,7 @@ func (f *feed) collect(p *piece) {
 	case inlinePiece:
 		j.inline = true
 	case extentPiece:
+		j.off = p.off
 		j.payload, j.extent, j.dt = p.payload, p.extent, f.in.layout.Payloads[p.payload].DType
 	}
 	f.jobs = append(f.jobs, j)
@@ -87,7 +88,7 @@ func (f *feed) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.buf, b.off = b.buf[:f.n], f.off
+	b.buf = b.buf[:f.n]
 	b.jobs, f.jobs = f.jobs, nil
 	if err := readFull(f.in.r, b.buf, f.off); err != nil {
 		f.in.s.freeBatch(b)
