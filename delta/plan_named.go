@@ -64,6 +64,15 @@ func (e *encoderState) planApproximated(open int) int {
 	if e.lossy == nil {
 		e.lossy = new(lossy.Coder)
 	}
+	return p.planTried(open, with, without, func(id codecID, raw, base []byte) (ok bool) {
+		e.tmp, ok = e.lossy.Encode(lossyCodec(id), p.dtype, e.tmp[:0], raw, base)
+		return ok && len(e.tmp) < len(raw)
+	})
+}
+
+// planTried gives each open block for which fits says so to the codec with, or to without where the base does not cover it, and returns how many are left.
+// codecOpen is no codec.
+func (p *plan) planTried(open int, with, without codecID, fits func(id codecID, raw, base []byte) bool) int {
 	for i, c := range p.codec {
 		if c != codecOpen {
 			continue
@@ -72,11 +81,7 @@ func (e *encoderState) planApproximated(open int) int {
 		if base == nil {
 			id = without
 		}
-		if id == codecOpen {
-			continue
-		}
-		var ok bool
-		if e.tmp, ok = e.lossy.Encode(lossyCodec(id), p.dtype, e.tmp[:0], p.blockRaw(i), base); ok && len(e.tmp) < len(p.blockRaw(i)) {
+		if id != codecOpen && fits(id, p.blockRaw(i), base) {
 			p.codec[i] = id
 			open--
 		}
@@ -116,24 +121,10 @@ func (e *encoderState) planNamed(open int) int {
 	if e.coral == nil {
 		e.coral = new(coralml.Coder)
 	}
-	for i, c := range p.codec {
-		if c != codecOpen {
-			continue
-		}
-		id, base := with, p.blockBase(i)
-		if base == nil {
-			id = without
-		}
-		if id == codecOpen {
-			continue
-		}
-		var ok bool
-		if e.tmp, ok = e.coral.Encode(coralCodec(id), p.dtype, e.tmp[:0], p.blockRaw(i), base); ok && (len(e.tmp) < len(p.blockRaw(i)) || id == codecFloat32Raw) {
-			p.codec[i] = id
-			open--
-		}
-	}
-	return open
+	return p.planTried(open, with, without, func(id codecID, raw, base []byte) (ok bool) {
+		e.tmp, ok = e.coral.Encode(coralCodec(id), p.dtype, e.tmp[:0], raw, base)
+		return ok && (len(e.tmp) < len(raw) || id == codecFloat32Raw)
+	})
 }
 
 // fill gives all open blocks to a codec that can code any, and returns how many are left: none.
