@@ -170,7 +170,7 @@ func (t *Tree) switchJournal(c *compactor, f *os.File, size int64) (old *os.File
 		err = os.Rename(f.Name(), j.path)
 	}
 	if err == nil {
-		old, j.f = j.f, f
+		old, j.f, j.room = j.f, f, 0
 		j.records = c.records + int(j.seq.Load()-c.seqAt)
 		j.size, j.compacted, j.notBefore = size, size, 0
 		t.base, t.grafts = c.base, c.grafts

@@ -25,8 +25,7 @@ type journal struct {
 	compacted int64 // size when it was last written anew
 	notBefore int64 // size before which compaction is not tried again, after it failed
 	buf       []byte
-	roomFor   *os.File // the file that room is of
-	room      int64    // up to where its disk blocks are allocated
+	room      int64 // up to where the disk blocks of f are allocated
 
 	seq    atomic.Uint64         // records appended
 	synced atomic.Uint64         // of these, durable
@@ -69,9 +68,6 @@ const (
 
 // makeRoom allocates ahead. A disk that is full or cannot do it is no error: the record may still fit. Tree.mu is held.
 func (j *journal) makeRoom() {
-	if j.roomFor != j.f {
-		j.roomFor, j.room = j.f, 0
-	}
 	if j.size+int64(len(j.buf))+roomLow <= j.room {
 		return
 	}
