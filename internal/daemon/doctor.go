@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -74,16 +73,9 @@ func checkDevice() Check {
 	return good(name, "can be opened")
 }
 
-// fusermounts are the names of the setuid helper that mounts for ordinary users.
-var fusermounts = []string{"fusermount3", "fusermount"}
-
 func checkHelper() Check {
 	const name = "fusermount3"
-	for _, h := range fusermounts {
-		path, err := exec.LookPath(h)
-		if err != nil {
-			continue
-		}
+	if path, err := fusermount(); err == nil {
 		st, err := os.Stat(path)
 		if err == nil && os.Geteuid() != 0 && (st.Mode()&os.ModeSetuid == 0) {
 			return Check{name, LevelBad, path + " is not setuid root", "chmod u+s " + path + ", or mount as root"}

@@ -102,6 +102,15 @@ func dead(point string) bool {
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 
+// fusermount finds the setuid helper that mounts and unmounts for ordinary users.
+func fusermount() (string, error) {
+	bin, err := exec.LookPath("fusermount3")
+	if err != nil {
+		bin, err = exec.LookPath("fusermount")
+	}
+	return bin, err
+}
+
 // detach unmounts without help of the mount's daemon: by umount2 as root, else by fusermount.
 func detach(point string, lazy bool) error {
 	if os.Geteuid() == 0 {
@@ -114,11 +123,9 @@ func detach(point string, lazy bool) error {
 		}
 		return nil
 	}
-	bin, err := exec.LookPath("fusermount3")
+	bin, err := fusermount()
 	if err != nil {
-		if bin, err = exec.LookPath("fusermount"); err != nil {
-			return fmt.Errorf("unmount %s: neither root nor fusermount3 in $PATH: %w", point, errs.Permission)
-		}
+		return fmt.Errorf("unmount %s: neither root nor fusermount3 in $PATH: %w", point, errs.Permission)
 	}
 	args := []string{"-u", "--", point}
 	if lazy {
