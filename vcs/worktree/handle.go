@@ -155,7 +155,11 @@ func (t *Tree) createSpooled(ctx context.Context, r *record, flags int, makeNode
 	h := &Handle{t: t, write: flags&syscall.O_ACCMODE != syscall.O_RDONLY, append: flags&syscall.O_APPEND != 0}
 	h.file.Store(f)
 	var a Attr
-	r.time = clock()
+	r.time, err = birth(f)
+	if err != nil {
+		f.Close()
+		return Attr{}, nil, errJoin(err, sp.remove(r.spool))
+	}
 	err = t.update(ctx, func() error {
 		n, err := makeNode()
 		if err != nil {

@@ -277,6 +277,25 @@ func link2(e *env) {
 	e.ok(err)
 }
 
+// A file that nobody has written to keeps the times it was born with: its inode and its spool file, which is asked from the first writer on, agree.
+func TestBirthTimes(t *testing.T) {
+	e := newEnv(t)
+	for i := range 200 { // over several ticks of the clock
+		_, h, err := e.tree.Create(bg, e.tree.Root(), fmt.Sprint(i), 0o644, 0, 0, os.O_RDONLY)
+		e.ok(err)
+		e.ok(h.Close())
+		born := e.attr(fmt.Sprint(i))
+		h, err = e.tree.Open(bg, born.Ino, os.O_RDWR)
+		e.ok(err)
+		opened := e.attr(fmt.Sprint(i))
+		e.ok(h.Close())
+		if !opened.Mtime.Equal(born.Mtime) || !opened.Ctime.Equal(born.Ctime) {
+			t.Fatalf("file %d: mtime and ctime are %v, %v after it was opened for writing; %v, %v before", i, opened.Mtime, opened.Ctime, born.Mtime, born.Ctime)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 func TestAppendAllocateSeek(t *testing.T) {
 	e := newEnv(t)
 	h := e.create("f")

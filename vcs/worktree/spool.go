@@ -217,11 +217,37 @@ func (s *spool) room(n int64) error {
 	return nil
 }
 
+// clockFloor is the latest stamp of a new spool file, ns.
+var clockFloor atomic.Int64
+
+// maxAhead is how far stamps of files may be ahead of the coarse clock, ns. Since Linux 6.13 (multigrain timestamps) they are fine where somebody has looked.
+const maxAhead = 10e6
+
 // clock returns the time in the resolution that file systems use for their stamps, so that ours and those of spool files compare well.
+// It is never before the stamp of a spool file that was made.
 func clock() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
 		return 0 // not on Linux: the clock exists since 2.6.32
 	}
-	return ts.Nano()
+	now := ts.Nano()
+	if ahead := clockFloor.Load() - now; ahead > 0 && ahead < maxAhead {
+		now += ahead
+	}
+	return now
+}
+
+// birth is when a new spool file was made, by its own stamp: its inode's times must be the same, or they would change when the file is opened for writing.
+func birth(f *os.File) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("stat spool file %s: %w", f.Name(), err)
+	}
+	at := st.Mtim.Nano()
+	for {
+		was := clockFloor.Load()
+		if at <= was && was-at < maxAhead || clockFloor.CompareAndSwap(was, at) {
+			return at, nil
+		}
+	}
 }
