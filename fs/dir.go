@@ -118,7 +118,7 @@ func (n *treeNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 			return copyXattr(dest, v)
 		}
 	}
-	return 0, syscall.ENODATA
+	return 0, noXattr(name)
 }
 
 // Listxattr serves listxattr(2): nothing, as our own attributes are not listed.

@@ -179,15 +179,14 @@ func (m *Mount) fuseOptions() *fusefs.Options {
 		ServerCallbacks: m.kernel,
 		Logger:          logger,
 		MountOptions: fuse.MountOptions{
-			AllowOther:           m.opts.AllowOther,
-			Options:              []string{"default_permissions"},
-			FsName:               filepath.Dir(m.repo.Dir),
-			Name:                 "coral",
-			MaxWrite:             maxRequest,
-			DisableSplice:        true, // at 1 MiB it fails and logs for each read (research/fuse.md §1.4)
-			IgnoreSecurityLabels: true,
-			DirectMountStrict:    os.Geteuid() == 0,
-			MaxStackDepth:        stackDepth(m.repo.Dir),
+			AllowOther:        m.opts.AllowOther,
+			Options:           []string{"default_permissions"},
+			FsName:            filepath.Dir(m.repo.Dir),
+			Name:              "coral",
+			MaxWrite:          maxRequest,
+			DisableSplice:     true, // at 1 MiB it fails and logs for each read (research/fuse.md §1.4)
+			DirectMountStrict: os.Geteuid() == 0,
+			MaxStackDepth:     stackDepth(m.repo.Dir),
 			// KILLPRIV_V2: else each write(2) asks for security.capability first and cp runs at 0.4 of native (§6).
 			// ATOMIC_O_TRUNC: else an open that truncates copies the old content up first.
 			ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC,

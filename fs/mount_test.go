@@ -204,6 +204,12 @@ func testXattrs(t *testing.T, m *mounted, commit string, id oid.ID, files map[st
 	if err != nil || string(b[:n]) != "user.note\x00" {
 		t.Errorf("listxattr of a live file gives %q, %v", b[:n], err)
 	}
+	for _, f := range []string{live, filepath.Join(commit, "small.txt"), commit, m.main()} { // what programs ask once for, not for every file
+		for _, name := range []string{"security.selinux", "system.posix_acl_access"} {
+			_, err := getxattr(f, name)
+			wantErrno(t, name+" of "+f, err, syscall.ENOTSUP)
+		}
+	}
 	wantErrno(t, "setxattr user.coral.id", unix.Setxattr(live, xattrID, nil, 0), syscall.EPERM)
 	f, err := os.OpenFile(live, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {

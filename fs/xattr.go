@@ -2,11 +2,14 @@ package fs
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"syscall"
 
+	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/vcs/object"
+	"coral/vcs/worktree"
 )
 
 // The attributes of ours. They are read-only and computed when asked for by name. listxattr(2) does not tell them: cp -a,
@@ -23,6 +26,14 @@ const (
 
 // maxXattr is the kernel's limit on a value (XATTR_SIZE_MAX).
 const maxXattr = 64 << 10
+
+// noXattr is the answer for an attribute that is not there: ENOTSUP for one that never is, so that programs do not ask again for every file.
+func noXattr(name string) syscall.Errno {
+	if errors.Is(worktree.CheckXattr(name), errs.Unsupported) {
+		return syscall.ENOTSUP
+	}
+	return syscall.ENODATA
+}
 
 // copyXattr answers getxattr(2): ERANGE and the length if dest is too small.
 func copyXattr(dest, value []byte) (uint32, syscall.Errno) {
@@ -57,7 +68,7 @@ func (m *Mount) fileXattr(manifest oid.ID, name string, dest []byte) (uint32, sy
 	switch name {
 	case xattrID, xattrStored, xattrFormat, xattrTensors:
 	default:
-		return 0, syscall.ENODATA
+		return 0, noXattr(name)
 	}
 	mf, err := m.repo.Objects.Manifest(m.base, manifest)
 	if err != nil {

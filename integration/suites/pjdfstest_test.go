@@ -20,8 +20,8 @@ var pjdFailed = regexp.MustCompile(`(?ms)^\S+\s+FAILED$.*?^Backtrace`)
 // pjdSummary is its last line.
 var pjdSummary = regexp.MustCompile(`(?m)^Summary: .*`)
 
-// TestPjdfstest runs the POSIX conformance suite on branches/main, with snapshots in between; then its tests of a read-only file system by themselves,
-// since a remount needs a file system on which nothing is open for writing or about to be released.
+// TestPjdfstest runs the POSIX conformance suite on branches/main: first its tests of a read-only file system, since a remount needs one on which nothing is open
+// for writing or about to be released (open::etxtbsy, when it fails, leaves a program running), then all of it, then all of it again with snapshots in between.
 func TestPjdfstest(t *testing.T) {
 	bin := program(t, "pjdfstest")
 	if os.Getuid() != 0 {
@@ -44,7 +44,9 @@ func TestPjdfstest(t *testing.T) {
 		out, _ := command(t, dir, 5*time.Minute, bin, args...).CombinedOutput()
 		found := pjdLine.FindAllSubmatch(out, -1)
 		for _, m := range found {
-			results[string(m[1])] = string(m[2])
+			if name, res := string(m[1]), string(m[2]); results[name] == "" || res != "skipped" { // what needs a remount is skipped the second time
+				results[name] = res
+			}
 		}
 		if len(found) == 0 || pjdSummary.Find(out) == nil {
 			t.Fatalf("pjdfstest did not come to its end:\n%s", tail(out, 30))
@@ -54,8 +56,8 @@ func TestPjdfstest(t *testing.T) {
 			t.Logf("%s", m)
 		}
 	}
-	run("false")
 	run("true", "erofs")
+	run("false")
 	if len(results) < 390 {
 		t.Errorf("pjdfstest ran %d tests, 398 were there when this was written", len(results))
 	}

@@ -377,6 +377,11 @@ func TestXattr(t *testing.T) {
 	wantErr(t, "reserved", set("user.coral.id", 1, 0), errs.Permission)
 	wantErr(t, "system", set("system.posix_acl_access", 1, 0), errs.Unsupported)
 	wantErr(t, "bare", set("user.", 1, 0), errs.Unsupported)
+	wantErr(t, "label", set("security.selinux", 1, 0), errs.Unsupported)
+	for name, class := range map[string]error{"user.none": errs.NoAttr, "security.capability": errs.NoAttr, "security.selinux": errs.Unsupported, "system.posix_acl_access": errs.Unsupported} {
+		_, err := e.tree.Getxattr(bg, ino, name)
+		wantErr(t, "get "+name, err, class)
+	}
 	wantErr(t, "long name", set("user."+strings.Repeat("n", 255), 1, 0), errs.NameTooLong)
 	wantErr(t, "large", set("user.b", maxXattr+1, 0), errs.TooLarge)
 	for i := range 3 {

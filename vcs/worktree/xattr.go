@@ -3,6 +3,7 @@ package worktree
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,11 +16,13 @@ import (
 
 const (
 	capabilityXattr = "security.capability"
+	selinuxXattr    = "security.selinux"
 	maxXattrTotal   = 256 << 10 // names and values of one inode
 )
 
-// checkXattr says whether an attribute may be set by users.
-func checkXattr(name string) error {
+// CheckXattr says whether an attribute may be set by users: errs.Unsupported for what no inode can have. To that belongs security.selinux: the kernel gives all of a FUSE
+// mount one label. (Programs ask once for what is not supported, and for every file if it is: ls -l was three times as slow for it.)
+func CheckXattr(name string) error {
 	switch {
 	case len(name) > maxName:
 		return fmt.Errorf("attribute name of %d bytes: %w", len(name), errs.NameTooLong)
@@ -29,6 +32,9 @@ func checkXattr(name string) error {
 		return fmt.Errorf("attribute name: %w", errs.Invalid)
 	}
 	for _, p := range []string{"user.", "trusted.", "security."} {
+		if name == selinuxXattr {
+			break
+		}
 		if strings.HasPrefix(name, p) && len(name) > len(p) {
 			return nil
 		}
@@ -37,7 +43,7 @@ func checkXattr(name string) error {
 }
 
 // Getxattr returns a copy of an attribute's value. User attributes (any name in user., trusted., security.; user.coral. is refused) belong to
-// the live tree: a commit does not carry them.
+// the live tree: a commit does not carry them. errs.NoAttr, or errs.Unsupported as CheckXattr says.
 func (t *Tree) Getxattr(ctx context.Context, ino Ino, name string) ([]byte, error) {
 	var value []byte
 	err := t.view(ctx, func() error {
@@ -46,6 +52,9 @@ func (t *Tree) Getxattr(ctx context.Context, ino Ino, name string) ([]byte, erro
 			return err
 		}
 		if n.x == nil || n.x.xattrs[name] == nil {
+			if err := CheckXattr(name); errors.Is(err, errs.Unsupported) {
+				return err
+			}
 			return errs.NoAttr
 		}
 		value = bytes.Clone(n.x.xattrs[name])
@@ -69,7 +78,7 @@ func (t *Tree) Listxattr(ctx context.Context, ino Ino) ([]string, error) {
 
 // Setxattr sets an attribute. flags are setxattr(2)'s.
 func (t *Tree) Setxattr(ctx context.Context, ino Ino, name string, value []byte, flags int) error {
-	if err := checkXattr(name); err != nil {
+	if err := CheckXattr(name); err != nil {
 		return opError(err, "setxattr", "")
 	}
 	if len(value) > maxXattr {
