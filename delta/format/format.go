@@ -23,6 +23,10 @@ const (
 	NPY         = "npy"
 	NPZ         = "npz"
 	GGUF        = "gguf"
+	ONNX        = "onnx"
+	TFLite      = "tflite"
+	TFBundle    = "tf-bundle"
+	CTranslate2 = "ctranslate2"
 )
 
 // Limits on what one file may describe.

@@ -9,15 +9,17 @@ import (
 	"coral/delta/format"
 	"coral/delta/format/gguf"
 	"coral/delta/format/npy"
+	"coral/delta/format/onnx"
 	"coral/delta/format/safetensors"
 	"coral/delta/format/torchlegacy"
 	"coral/delta/format/torchzip"
 )
 
-// Parsers returns the parsers in the order in which they are tried: safetensors, whose magic is the weakest, comes last.
+// Parsers returns the parsers in the order in which they are tried: those whose magic is weak come last.
 func Parsers() []format.Parser {
 	return []format.Parser{
 		torchzip.Parser{}, npy.ZipParser{}, gguf.Parser{}, npy.Parser{}, torchlegacy.Parser{}, safetensors.Parser{},
+		onnx.Parser{},
 	}
 }
 
