@@ -29,6 +29,9 @@ type Options struct {
 	NoBases    bool           // no blob is stored as a difference to another: content.Options
 	UID, GID   uint32
 	Logger     *slog.Logger
+
+	SpoolReserve, SpoolQuota int64   // of worktree.Options
+	Similarity               float64 // of similar.Options
 }
 
 // Repo is an open repository. The parts are exported to be read from; changes that touch more than one part go through Repo's methods.
@@ -80,11 +83,13 @@ func (r *Repo) open(ctx context.Context) (err error) {
 	}
 	r.Objects = object.NewStore(r.Packs, 0)
 	r.Graph = graph.Open(r.Dir, r.Objects, r.opts.ReadOnly, r.log)
-	r.Similar = similar.Open(r.Dir, similar.Options{ReadOnly: r.opts.ReadOnly, Logger: r.log})
+	r.Similar = similar.Open(r.Dir, similar.Options{ReadOnly: r.opts.ReadOnly, Similarity: r.opts.Similarity, Logger: r.log})
 	r.Content = content.New(r.Packs, r.Objects, content.Options{
 		CacheBytes: r.opts.CacheBytes, Strategy: r.opts.Strategy, NoBases: r.opts.NoBases, Logger: r.log, Neighbours: r.Similar,
 	})
-	live := worktree.Options{ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, Logger: r.log}
+	live := worktree.Options{
+		ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, SpoolReserve: r.opts.SpoolReserve, SpoolQuota: r.opts.SpoolQuota, Logger: r.log,
+	}
 	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {
 		return err
 	}

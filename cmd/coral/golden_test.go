@@ -33,6 +33,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Setenv("CORAL_AUTHOR", "Test <test@localhost>")
 	t.Setenv("CORAL_REPO", filepath.Join(base, "models"))
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(base, "xdg"))
 	w := &world{t: t, base: base, ids: map[string]string{}}
 	return w
 }

@@ -48,7 +48,7 @@ func TestHelp(t *testing.T) {
 	}
 	walk(root)
 	root.InitDefaultCompletionCmd("x")
-	for _, name := range []string{"init", "mount", "unmount", "umount", "snapshot", "commit", "add", "status", "log", "branch", "checkout", "tag", "show", "stats", "export", "sync", "cache", "fsck", "gc", "optimize", "cat", "ls", "version", "completion"} {
+	for _, name := range []string{"init", "mount", "unmount", "umount", "snapshot", "commit", "add", "status", "log", "branch", "checkout", "tag", "show", "stats", "export", "sync", "cache", "fsck", "gc", "optimize", "cat", "ls", "version", "completion", "config"} {
 		if c, _, err := root.Find([]string{name}); err != nil || c == root {
 			t.Errorf("no command %s", name)
 		}

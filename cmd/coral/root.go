@@ -26,6 +26,9 @@ const rootExample = `  coral init models && cd models
 // parsing is what package strconv says of a number that is none.
 var parsing = regexp.MustCompile(`strconv\.\w+: parsing ".*": invalid syntax`)
 
+// unset are the commands that do without settings, and so work when these are broken: they end, explain or repair things.
+var unset = map[string]bool{"config": true, "version": true, "help": true, "completion": true, "init": true, "unmount": true, "doctor": true, "bench": true}
+
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "coral",
@@ -45,6 +48,16 @@ func newRootCmd(a *app) *cobra.Command {
 			return control.Usagef("unknown command %q (did you mean %s?)", args[0], strings.Join(like, " or "))
 		}
 		return control.Usagef("unknown command %q", args[0])
+	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if !cmd.HasParent() || unset[cmd.Name()] {
+			return nil
+		}
+		dir, err := a.dir()
+		if err != nil {
+			dir = "" // whether there has to be one, the command knows
+		}
+		return a.settings(dir, cmd)
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.PersistentFlags().StringVarP(&a.repo, "repo", "R", "", "the `repository` (default $CORAL_REPO, else the nearest one upward)")
@@ -67,7 +80,7 @@ func newRootCmd(a *app) *cobra.Command {
 	group("work", newInitCmd(a), newMountCmd(a), newUnmountCmd(a), newAddCmd(a), newSnapshotCmd(a), newSyncCmd(a), newExportCmd(a))
 	group("look", newStatusCmd(a), newLogCmd(a), newShowCmd(a), newLsCmd(a), newCatCmd(a), newStatsCmd(a), newSimilarCmd(a))
 	group("refs", newBranchCmd(a), newTagCmd(a), newCheckoutCmd(a))
-	group("keep", newCacheCmd(a), newDoctorCmd(a), newFsckCmd(a), newGCCmd(a), newCompactCmd(a), newOptimizeCmd(a), newBenchCmd(a))
+	group("keep", newCacheCmd(a), newDoctorCmd(a), newFsckCmd(a), newGCCmd(a), newCompactCmd(a), newOptimizeCmd(a), newBenchCmd(a), newConfigCmd(a))
 	root.AddCommand(newVersionCmd(a))
 	return root
 }

@@ -28,11 +28,12 @@ var may = map[string][]string{
 	"objstore":           {"internal/oid", "internal/errs", "internal/vfs", "internal/invariant"},
 	"vcs":                {"objstore", "delta", "internal/oid", "internal/errs", "internal/vfs", "internal/invariant"},
 	"fs":                 {"vcs", "objstore/cache", "internal/oid", "internal/errs", "internal/invariant"},
+	"internal/config":    {"internal/errs"},
 	"internal/control":   {"internal/errs"},
-	"internal/service":   {"fs", "vcs", "objstore", "internal/control", "internal/oid", "internal/errs"},
+	"internal/service":   {"fs", "vcs", "objstore", "internal/config", "internal/control", "internal/oid", "internal/errs"},
 	"internal/bench":     {"vcs", "delta", "internal/oid", "internal/errs"},
 	"internal/daemon":    {"internal/service", "internal/control", "internal/errs"},
-	"cmd/coral":          {"internal/daemon", "internal/service", "internal/bench", "internal/control", "internal/oid", "internal/errs", "vcs", "objstore", "delta/format"},
+	"cmd/coral":          {"internal/daemon", "internal/service", "internal/bench", "internal/config", "internal/control", "internal/oid", "internal/errs", "vcs", "objstore", "delta/format"},
 	"internal/archtest":  {},
 	"internal/testutil":  {"internal/errs", "internal/oid"},
 	"integration":        {"internal/testutil", "internal/control"},
@@ -40,10 +41,11 @@ var may = map[string][]string{
 
 // only lists third-party packages that belong to certain rooms.
 var only = map[string][]string{
-	"github.com/hanwen/go-fuse": {"fs", "integration/suites"}, // suites: a file system that records, for the power-cut test
-	"go.etcd.io/bbolt":          {"objstore", "vcs/ref"},
-	"github.com/spf13/cobra":    {"cmd/coral"},
-	"github.com/vbauerster/mpb": {"cmd/coral"},
+	"github.com/hanwen/go-fuse":  {"fs", "integration/suites"}, // suites: a file system that records, for the power-cut test
+	"go.etcd.io/bbolt":           {"objstore", "vcs/ref"},
+	"github.com/spf13/cobra":     {"cmd/coral"},
+	"github.com/vbauerster/mpb":  {"cmd/coral"},
+	"github.com/BurntSushi/toml": {"internal/config"},
 }
 
 type source struct {

@@ -169,8 +169,13 @@ func (c Caller) here(ctx context.Context, v *service.Verb, req service.Request, 
 	if !own.readOnly {
 		removeStale(c.Dir)
 	}
-	SetLimits(0)
-	svc, err := service.Open(ctx, c.Dir, service.Options{ReadOnly: own.readOnly, Logger: c.Logger})
+	set, err := service.LoadSettings(c.Dir)
+	if err != nil {
+		return err
+	}
+	memory := service.SettingMemory(set)
+	SetLimits(memory)
+	svc, err := service.Open(ctx, c.Dir, service.Options{ReadOnly: own.readOnly, CacheBytes: blockCache(memory), Logger: c.Logger})
 	if err != nil {
 		return err
 	}

@@ -5,13 +5,15 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
+
+	"coral/internal/service"
 )
 
 // Memory: the bound of the daemon's RSS is 400 MiB. The runtime collects harder as the heap comes near memoryLimit; the rest is
 // for what the collector does not count (page tables of bbolt's map, stacks) and for what it has not collected yet.
 const (
 	memoryLimit = 256 << 20
-	minMemory   = 160 << 20 // what encoding takes, and a little cache
+	minMemory   = service.MinMemory
 	gcPercent   = 50
 	openFiles   = 1 << 20
 )

@@ -117,7 +117,7 @@ func (r *running) caller() Caller { return Caller{Dir: r.dir, Command: "test"} }
 // call runs a verb through a Caller.
 func call(t *testing.T, c Caller, line string, into any) error {
 	t.Helper()
-	v, req, err := service.ParseLine(line)
+	v, req, err := service.ParseLine(line, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

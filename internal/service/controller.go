@@ -25,7 +25,7 @@ func (s *Service) Run(ctx context.Context, line string) (reply []byte, err error
 		}()
 		var v *Verb
 		var req Request
-		if v, req, err = ParseLine(line); err == nil {
+		if v, req, err = ParseLine(line, s.opts.settings); err == nil {
 			result, err = s.do(ctx, v, req, nil)
 		}
 	}()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"coral/internal/config"
 	"coral/internal/control"
 )
 
@@ -111,8 +112,8 @@ func Quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// ParseLine reads a command line of the control file.
-func ParseLine(line string) (*Verb, Request, error) {
+// ParseLine reads a command line of the control file. Flags that are not given are as settings say, or at their defaults if c is nil.
+func ParseLine(line string, c *config.Config) (*Verb, Request, error) {
 	words, err := Split(line)
 	if err != nil {
 		return nil, nil, err
@@ -127,12 +128,12 @@ func ParseLine(line string) (*Verb, Request, error) {
 	if v == nil || !v.Line {
 		return nil, nil, control.Usagef("unknown command %q", words[0])
 	}
-	req, err := Parse(v, words[1:])
+	req, err := Parse(v, words[1:], c)
 	return v, req, err
 }
 
 // Parse fills a new request of v from flags and arguments. --json is accepted: replies are JSON in any case.
-func Parse(v *Verb, words []string) (Request, error) {
+func Parse(v *Verb, words []string, c *config.Config) (Request, error) {
 	req := v.New()
 	f := pflag.NewFlagSet(v.Name, pflag.ContinueOnError)
 	f.SetOutput(discard{})
@@ -141,6 +142,9 @@ func Parse(v *Verb, words []string) (Request, error) {
 	req.Flags(f)
 	if err := f.Parse(words); err != nil {
 		return nil, control.Usagef("%s: %v", v.Name, err)
+	}
+	if err := ApplySettings(c, v.Name, f); err != nil {
+		return nil, err
 	}
 	if err := req.SetArgs(f.Args()); err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func FuzzSplit(f *testing.F) {
 		if err != nil || len(got) != len(words) || len(words) > 0 && !slices.Equal(got, words) {
 			t.Fatalf("Split(%q) = %q; quoted %q gives %q, %v", line, words, again, got, err)
 		}
-		_, _, _ = ParseLine(line) // never panics
+		_, _, _ = ParseLine(line, nil) // never panics
 	})
 }
 
@@ -92,7 +92,7 @@ func TestParseLine(t *testing.T) {
 		{"tag -m x", nil}, {"checkout", nil}, {"cache fill", nil}, {"gc --keep -1h", nil}, {"add", nil}, {"add ''", nil}, {"show ../x:../y", nil},
 		{"mount /x", nil}, {"fsck", nil}, {"cat main:x", nil}, {"snapshot --help", nil},
 	} {
-		_, got, err := ParseLine(c.line)
+		_, got, err := ParseLine(c.line, nil)
 		if c.want == nil {
 			if !errors.Is(err, control.ErrUsage) {
 				t.Errorf("%q: %+v, %v, want a usage error", c.line, got, err)

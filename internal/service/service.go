@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"coral/internal/config"
 	"coral/internal/control"
 	"coral/internal/errs"
 	"coral/vcs"
@@ -30,6 +31,8 @@ type Options struct {
 	// MountGone is called, on a goroutine of its own, after a mount has gone for whatever reason; left is how many there still are.
 	MountGone func(point string, left int)
 	Mounter   Mounter // nil means fs.New; tests replace it
+
+	settings *config.Config // as they were at Open; nil: none
 }
 
 // Service runs commands on one repository. It owns the repository and its mounts.
@@ -50,12 +53,21 @@ type Service struct {
 
 const gateSize = 1 << 20
 
-// Open opens the repository at dir (a .coral directory), whose lock the caller holds, and returns a Service over it.
+// Open opens the repository at dir (a .coral directory) as its settings say, whose lock the caller holds, and returns a Service over it.
 func Open(ctx context.Context, dir string, opts Options) (*Service, error) {
-	repo, err := vcs.Open(ctx, dir, vcs.Options{ReadOnly: opts.ReadOnly, CacheBytes: opts.CacheBytes, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Logger: opts.Logger})
+	c, err := LoadSettings(dir)
 	if err != nil {
 		return nil, err
 	}
+	o, err := repoOptions(c, vcs.Options{ReadOnly: opts.ReadOnly, CacheBytes: opts.CacheBytes, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Logger: opts.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("open repository %s: %w", dir, err)
+	}
+	repo, err := vcs.Open(ctx, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	opts.settings = c
 	return New(repo, opts), nil
 }
 

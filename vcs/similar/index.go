@@ -28,16 +28,20 @@ type Options struct {
 	FS       vfs.FS       // nil means vfs.OS
 	Logger   *slog.Logger // nil: silent
 
+	// Similarity is the correlation from which Candidates takes a blob for a likely base; 0 means simhash.DefaultThreshold.
+	Similarity float64
+
 	seal int // records in a tail; 0 means sealAt. Tests choose
 }
 
 // Index finds blobs by their sketches.
 type Index struct {
-	dir      string
-	readOnly bool
-	fs       vfs.FS
-	log      *slog.Logger
-	sealAt   int // records in a tail; who adds to one of 16 times as many waits for the writer
+	dir          string
+	readOnly     bool
+	fs           vfs.FS
+	log          *slog.Logger
+	baseDistance int // of Candidates
+	sealAt       int // records in a tail; who adds to one of 16 times as many waits for the writer
 
 	writer sync.Mutex // held while runs are written
 	next   uint64     // number of the next file; under writer
@@ -63,6 +67,10 @@ func Open(dir string, opts Options) *Index {
 	if x.sealAt == 0 {
 		x.sealAt = sealAt
 	}
+	if opts.Similarity == 0 {
+		opts.Similarity = simhash.DefaultThreshold
+	}
+	x.baseDistance = simhash.MaxDistance(opts.Similarity)
 	if x.fs == nil {
 		x.fs = vfs.OS{}
 	}

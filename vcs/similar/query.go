@@ -24,13 +24,11 @@ type Query struct {
 // Candidates returns the blobs of the sketch's dtype that are likely bases of its tensor, at most n, the nearest first: content.Neighbours.
 func (x *Index) Candidates(s *simhash.Sketch, n int) []oid.ID {
 	var ids []oid.ID
-	for _, m := range x.Near(Query{Sketch: s, MaxDistance: baseDistance, N: n, SameDType: true}) {
+	for _, m := range x.Near(Query{Sketch: s, MaxDistance: x.baseDistance, N: n, SameDType: true}) {
 		ids = append(ids, m.ID)
 	}
 	return ids
 }
-
-var baseDistance = simhash.MaxDistance(simhash.DefaultThreshold)
 
 // Near returns the blobs within q.MaxDistance of the sketch, the nearest first and of equally near ones those added last. It finds nearly all pairs of a correlation
 // from 0.98 on, and fewer the lower it is. Blobs may be gone from the store meanwhile.
