@@ -27,6 +27,9 @@ const (
 	TFLite      = "tflite"
 	TFBundle    = "tf-bundle"
 	CTranslate2 = "ctranslate2"
+	HDF5        = "hdf5"
+	Keras       = "keras" // a ZIP file with an HDF5 file in it
+	FlaxMsgpack = "flax-msgpack"
 )
 
 // Limits on what one file may describe.

@@ -33,7 +33,7 @@ func (c *checksums) settable(p *format.Payload) bool {
 
 // archive finds the checksums of a file. Archives that cannot be understood have no entries.
 func (a *Approximator) archive(ctx context.Context, f *File, l *format.Layout) (*checksums, error) {
-	if l.Format != format.TorchZip && l.Format != format.NPZ {
+	if l.Format != format.TorchZip && l.Format != format.NPZ && l.Format != format.Keras {
 		return nil, nil
 	}
 	sums, r := &checksums{}, readerAt{ctx, f}

@@ -14,6 +14,7 @@ func TestRealFiles(t *testing.T) {
 	want := map[string]string{
 		".safetensors": format.Safetensors, ".pt": format.TorchZip, ".ts": format.TorchZip, ".pth": format.TorchLegacy,
 		".npy": format.NPY, ".npz": format.NPZ, ".gguf": format.GGUF,
+		".h5": format.HDF5, ".keras": format.Keras, ".msgpack": format.FlaxMsgpack,
 	}
 	files, err := filepath.Glob("../../delta/format/*/testdata/*")
 	if err != nil || len(files) < 20 {
