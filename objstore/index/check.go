@@ -57,11 +57,13 @@ func decodeBoltMeta(page []byte, id uint64) (m boltMeta, ok bool) {
 
 // checker walks a database file without trusting it.
 type checker struct {
-	r    io.ReaderAt
-	size int64
-	meta boltMeta
-	seen []uint64 // bitmap of the pages visited
-	leaf func(bucket, key, value []byte) error
+	r                  io.ReaderAt
+	size               int64
+	meta               boltMeta
+	seen               []uint64 // bitmap of the pages visited
+	free               []uint64 // pages of the free list, which itself is freePages long
+	freePages, freeSum uint64
+	leaf               func(bucket, key, value []byte) error
 }
 
 func bad(format string, args ...any) error {
@@ -75,7 +77,10 @@ func walk(r io.ReaderAt, size int64, leaf func(bucket, key, value []byte) error)
 	if err := c.readMeta(); err != nil {
 		return err
 	}
-	return c.page(nil, c.meta.root, nil, nil, 0)
+	if err := c.page(nil, c.meta.root, nil, nil, 0); err != nil {
+		return err
+	}
+	return c.checkFree()
 }
 
 // readMeta takes the newer of the two meta pages, and wants both to be valid and of consecutive transactions. bbolt would fall back to
@@ -106,25 +111,7 @@ func (c *checker) readMeta() error {
 		return bad("%d pages of %d bytes in a file of %d", m.pages, m.pageSize, c.size)
 	}
 	c.meta, c.seen = m, make([]uint64, (m.pages+63)/64)
-	return c.checkFreelist()
-}
-
-// checkFreelist allows none, which is what we write, or the empty one of a database just made.
-func (c *checker) checkFreelist() error {
-	if c.meta.freelist == boltNoFree {
-		return nil
-	}
-	if c.meta.freelist < 2 || c.meta.freelist >= c.meta.pages {
-		return bad("free list on page %d", c.meta.freelist)
-	}
-	b, err := c.readAt(int64(c.meta.freelist)*c.meta.pageSize, boltPageHead)
-	if err != nil {
-		return err
-	}
-	if native.Uint64(b) != c.meta.freelist || native.Uint16(b[8:]) != boltFreelist || native.Uint16(b[10:]) != 0 {
-		return bad("page %d is not an empty free list", c.meta.freelist)
-	}
-	return nil
+	return c.readFreelist()
 }
 
 func (c *checker) readAt(off, n int64) ([]byte, error) {

@@ -36,31 +36,40 @@ type DB struct {
 	path   string
 	db     *bbolt.DB
 	file   *os.File
+	stale  atomic.Bool           // the mark of a clean index is to be written anew by Close
+	unfit  atomic.Bool           // Verify found damage: no mark
 	broken atomic.Pointer[error] // the first panic or fault; nothing works after it
 }
 
-// Open opens the index at path. A missing file is errs.NotFound, one held by another process errs.Busy, a damaged one errs.Corrupt.
+// Open opens the index at path and verifies it, unless it is large and was closed in good order (cleanSize). A missing file is errs.NotFound, one held by another process errs.Busy, a damaged one errs.Corrupt.
 func Open(path string, opts Options) (*DB, error) {
-	if err := precheck(path); err != nil {
+	wasClean, err := precheck(path)
+	if err != nil {
 		return nil, fmt.Errorf("open index %s: %w", path, err)
 	}
-	return openBolt(path, opts)
+	d, err := openBolt(path, opts)
+	if err == nil && !opts.ReadOnly {
+		d.stale.Store(!wasClean)
+	}
+	return d, err
 }
 
 // precheck verifies the file at path before bbolt sees it.
-func precheck(path string) error {
+func precheck(path string) (wasClean bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return vfs.Class(err)
+		return false, vfs.Class(err)
 	}
 	fi, err := f.Stat()
 	if err == nil {
-		err = verify(f, fi.Size())
+		if wasClean = clean(path, f, fi.Size()); !wasClean {
+			err = verify(f, fi.Size())
+		}
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return err
+	return wasClean, err
 }
 
 // Create makes an empty index at path, which must not exist.
@@ -108,7 +117,12 @@ func (d *DB) Close() error {
 	if d.broken.Load() != nil {
 		return nil // bbolt may hold its locks still: leave the file to the end of the process
 	}
-	return d.guard(d.db.Close)
+	return d.guard(func() error {
+		if d.stale.Load() && !d.unfit.Load() {
+			d.leaveClean()
+		}
+		return d.db.Close()
+	})
 }
 
 // guard runs fn and turns a panic, or a fault of the mapping, into an error that is kept.
@@ -122,6 +136,7 @@ func (d *DB) guard(fn func() error) (err error) {
 		if r := recover(); r != nil {
 			e := fmt.Errorf("index %s: damaged while open: %v: %w", d.path, r, errs.Corrupt)
 			d.broken.CompareAndSwap(nil, &e)
+			_ = os.Remove(cleanPath(d.path)) // whoever opens it next reads it through
 			err = e
 		}
 	}()

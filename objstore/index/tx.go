@@ -23,6 +23,7 @@ type Tx struct {
 // order, but is fastest when they are sorted by id.
 func (d *DB) Update(fn func(tx *Tx) error) error {
 	return d.wrap("write", d.guard(func() error {
+		d.stale.Store(true)
 		btx, err := d.db.Begin(true)
 		if err != nil {
 			return err

@@ -68,6 +68,13 @@ func (s *Store) Check(ctx context.Context, report func(Damage)) error {
 			return fmt.Errorf("check: %w", err)
 		}
 	}
+	if s.ix != nil {
+		if err := s.ix.Verify(); errors.Is(err, errs.Corrupt) {
+			report(Damage{Detail: err.Error() + ": coral fsck --rebuild-index makes it anew from the packs"})
+		} else if err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+	}
 	if err := c.index(ctx); err != nil {
 		return fmt.Errorf("check index: %w", err)
 	}

@@ -84,6 +84,9 @@ func (c *collector) run(ctx context.Context, full, dryRun bool) error {
 		if err := s.sync(); err != nil {
 			return err
 		}
+		if err := s.ix.Verify(); err != nil { // what a damaged index does not know would be deleted
+			return err
+		}
 	}
 	if err := c.measure(ctx, full); err != nil {
 		return err

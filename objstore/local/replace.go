@@ -49,6 +49,10 @@ func (s *Store) Replace(refs func(objstore.Info) ([]oid.ID, error)) (*Replacer, 
 	if !s.sweep.TryLock() {
 		return nil, fmt.Errorf("replace: a check or a collect is running: %w", errs.Busy)
 	}
+	if err := s.ix.Verify(); err != nil {
+		s.sweep.Unlock()
+		return nil, fmt.Errorf("replace: %w", err)
+	}
 	if refs == nil && s.sources != nil {
 		refs = func(info objstore.Info) ([]oid.ID, error) {
 			return sourcesOf(s.sources, info, func(p []byte, off int64) error { return s.ReadPayload(context.Background(), info, p, off) })
