@@ -155,6 +155,9 @@ func (d *DB) wrap(op string, err error) error {
 	if strings.Contains(err.Error(), syscall.ENOSPC.Error()) && !errors.Is(err, syscall.ENOSPC) {
 		err = fmt.Errorf("%w: %w", err, errs.NoSpace) // bbolt keeps the text and loses the errno when growing the file fails
 	}
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		err = os.ErrClosed
+	}
 	return fmt.Errorf("%s index: %w", op, vfs.Class(err))
 }
 
