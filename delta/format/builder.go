@@ -20,8 +20,8 @@ func (b *Builder) Add(t Tensor) {
 		return
 	}
 	b.AddTensor(t)
-	if t.Length > 0 {
-		b.AddPayload(Payload{Offset: t.Offset, Length: t.Length, DType: t.DType, Name: t.Name})
+	if t.Length > 0 { // though the tensor may have been the last one
+		b.Payloads = append(b.Payloads, Payload{Offset: t.Offset, Length: t.Length, DType: t.DType, Name: t.Name})
 	}
 }
 
@@ -40,6 +40,7 @@ func (b *Builder) AddPayload(p Payload) {
 	if b.Full() {
 		return
 	}
+	b.names += len(p.Name)
 	b.Payloads = append(b.Payloads, p)
 }
 

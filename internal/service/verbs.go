@@ -70,6 +70,7 @@ var Verbs = []*Verb{
 	verb("log", (*Service).history).line(),
 	verb("show", (*Service).show).line(),
 	verb("ls", (*Service).list).line(),
+	verb("blame", (*Service).blame).line(),
 	verb("branch", (*Service).branch).line(),
 	verb("tag", (*Service).tag).line(),
 	verb("checkout", (*Service).checkout).line(),

@@ -7,12 +7,14 @@ import (
 	"io"
 
 	"coral/delta/format"
+	"coral/delta/format/ctranslate2"
 	"coral/delta/format/gguf"
 	"coral/delta/format/hdf5"
 	"coral/delta/format/msgpack"
 	"coral/delta/format/npy"
 	"coral/delta/format/onnx"
 	"coral/delta/format/safetensors"
+	"coral/delta/format/tflite"
 	"coral/delta/format/torchlegacy"
 	"coral/delta/format/torchzip"
 )
@@ -20,8 +22,8 @@ import (
 // Parsers returns the parsers in the order in which they are tried: those whose magic is weak come last.
 func Parsers() []format.Parser {
 	return []format.Parser{
-		torchzip.Parser{}, npy.ZipParser{}, hdf5.ZipParser{}, gguf.Parser{}, npy.Parser{}, hdf5.Parser{}, torchlegacy.Parser{},
-		safetensors.Parser{}, msgpack.Parser{}, onnx.Parser{},
+		torchzip.Parser{}, npy.ZipParser{}, hdf5.ZipParser{}, gguf.Parser{}, npy.Parser{}, hdf5.Parser{}, tflite.Parser{},
+		torchlegacy.Parser{}, safetensors.Parser{}, msgpack.Parser{}, onnx.Parser{}, ctranslate2.Parser{},
 	}
 }
 

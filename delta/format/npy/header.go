@@ -152,8 +152,15 @@ func (l *literal) descr(h *header) bool {
 	if order != '>' || n == 1 {
 		h.kind = kinds[string(letter)+digits]
 	}
+	if k, ok := mlKinds[s]; ok {
+		h.kind = k
+	}
 	return true
 }
+
+// mlKinds are the dtypes of the ml_dtypes package (JAX, Keras; MLX writes the same) that NumPy's file format can tell apart: its own
+// void is '|V2', without byte order. The kinds of one byte are all '<V1', float8_e5m2 excepted.
+var mlKinds = map[string]dtype.Kind{"<V2": dtype.BF16, "<f1": dtype.F8E5M2}
 
 // kinds are the dtypes of descr without byte order. Any other is Bytes.
 var kinds = map[string]dtype.Kind{

@@ -47,6 +47,7 @@ func TestHeader(t *testing.T) {
 		{`{"shape":(3L,), "fortran_order":True,"descr":"|u1"}`, true, 1, 1},
 		{"{'descr': '<U7', 'fortran_order': False, 'shape': ()}", true, 28, 0},
 		{"{'descr': '<M8[ns]', 'fortran_order': False, 'shape': ()}", true, 8, 0},
+		{"{'descr': '<V2', 'fortran_order': False, 'shape': (3,)}", true, 2, 1},
 		{"{'descr': '|S0', 'fortran_order': False, 'shape': (2,)}", true, 0, 1},
 		{"{'descr': [('a', '<f4'), ('b', '<i8', (2, 3))], 'fortran_order': False, 'shape': (2,)}", true, 0, 1},
 		{"{'descr': '<f4', 'fortran_order': False}", false, 0, 0},

@@ -1,7 +1,7 @@
 """Makes the fixtures of delta/format/{onnx,tflite,tfbundle,ctranslate2}/testdata, as make.py does for the other packages, and with the same expect.json.
 
 Run it with a venv that has the package's writer; onnx and tensorflow want different versions of protobuf, so two venvs:
-  pip install onnx ml_dtypes                    make_graphs.py onnx
+  pip install onnx ml_dtypes                    make_graphs.py onnx npy
   pip install tensorflow-cpu ctranslate2        make_graphs.py tflite tfbundle ctranslate2
 """
 import hashlib
@@ -167,7 +167,246 @@ def onnx():
     room.close()
 
 
+# ---- tflite
+
+
+TFLITE = {0: "F32", 1: "F16", 2: "I32", 3: "U8", 4: "I64", 6: "BOOL", 7: "I16", 9: "I8", 10: "F64", 18: "BF16", 21: "F8_E4M3"}
+
+
+def tflite():
+    import flatbuffers
+    import tensorflow as tf
+    from tensorflow.lite.python import schema_py_generated as S
+
+    tf.keras.utils.set_random_seed(7)
+    room = Room("tflite")
+
+    def row(file):
+        data = open(room.path(file), "rb").read()
+        m = S.ModelT.InitFromPackedBuf(data)
+        named, tied, seen = [], [], {}
+        for g in m.subgraphs:
+            for t in g.tensors:
+                b = m.buffers[t.buffer]
+                v = bytes(b.data) if b.data is not None else data[b.offset:b.offset + b.size] if b.offset > 1 else b""
+                if not v:
+                    continue
+                kind = TFLITE.get(t.type, "BYTES")
+                r = (t.name.decode(), kind, [int(d) for d in t.shape] if t.shape is not None else [], v)
+                if t.buffer not in seen:
+                    named.append(r)
+                elif r[:2] + (r[2],) not in seen[t.buffer]:
+                    tied.append(r)
+                seen.setdefault(t.buffer, []).append(r[:3])
+        room.add(file, named, tied=tied)
+
+    model = tf.keras.Sequential([
+        tf.keras.Input((8, 8, 1)), tf.keras.layers.Conv2D(4, 3, activation="relu", name="conv"), tf.keras.layers.Flatten(), tf.keras.layers.Dense(10, name="dense")])
+
+    def convert(file, setup=lambda c: None):
+        c = tf.lite.TFLiteConverter.from_keras_model(model)
+        setup(c)
+        open(room.path(file), "wb").write(c.convert())
+        row(file)
+
+    convert("float.tflite")
+
+    def half(c):
+        c.optimizations, c.target_spec.supported_types = [tf.lite.Optimize.DEFAULT], [tf.float16]
+
+    def full(c):
+        c.optimizations = [tf.lite.Optimize.DEFAULT]
+        c.representative_dataset = lambda: ([RNG.standard_normal((1, 8, 8, 1)).astype("f4")] for _ in range(3))
+
+    convert("half.tflite", half)
+    convert("int8.tflite", full)
+
+    class Two(tf.Module):
+        def __init__(self):
+            self.w = tf.Variable(normal(8, 16))
+
+        @tf.function(input_signature=[tf.TensorSpec([1, 8])])
+        def a(self, x):
+            return x @ self.w
+
+        @tf.function(input_signature=[tf.TensorSpec([2, 8])])
+        def b(self, x):
+            return x @ self.w + 1
+
+    two = Two()
+    tf.saved_model.save(two, "/tmp/two", signatures={"a": two.a, "b": two.b})
+    open(room.path("signatures.tflite"), "wb").write(tf.lite.TFLiteConverter.from_saved_model("/tmp/two").convert())
+    row("signatures.tflite")
+
+    # By the schema's own code: every type, data behind the flatbuffer, two tensors of one buffer, packed and sparse ones, metadata.
+    m = S.ModelT()
+    m.version, m.description, m.operatorCodes, m.metadata = 3, "kinds", [], []
+    m.buffers = [S.BufferT()]
+    g = S.SubGraphT()
+    g.tensors, g.inputs, g.outputs, g.operators, g.name = [], [], [], [], "main"
+    m.subgraphs = [g]
+    named, tied, bare = [], [], []
+
+    def tensor(name, typ, shape, buffer):
+        t = S.TensorT()
+        t.name, t.type, t.shape, t.buffer = name, typ, shape, buffer
+        g.tensors.append(t)
+        return t
+
+    def buffer(data):
+        b = S.BufferT()
+        b.data = np.frombuffer(data, np.uint8)
+        m.buffers.append(b)
+        return len(m.buffers) - 1
+
+    widths = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2, 18: 2, 21: 1, 22: 1}
+    names = {**TFLITE, 8: "C64", 11: "C128", 12: "U64", 15: "U32", 16: "U16", 22: "F8_E5M2"}
+    for typ, w in widths.items():
+        v = RNG.bytes(3 * w)
+        tensor(f"type{typ}", typ, [3, 1], buffer(v))
+        named.append((f"type{typ}", names[typ], [3, 1], v))
+    for typ, n in ((17, 3), (19, 2), (20, 3)):  # 4, 2 and 4 bits
+        v = RNG.bytes(n)
+        tensor(f"type{typ}", typ, [5], buffer(v))
+        named.append((f"type{typ}", "BYTES", [5], v))
+    v = normal(2, 3).tobytes()
+    b = buffer(v)
+    tensor("tied", 0, [2, 3], b)
+    tensor("tied.flat", 0, [6], b)
+    tensor("tied", 0, [2, 3], b)
+    named.append(("tied", "F32", [2, 3], v))
+    tied.append(("tied.flat", "F32", [6], v))
+    v = struct.pack("<iii", 1, 12, 14) + b"ab"
+    tensor("text", 5, [1], buffer(v))
+    bare.append(("text", v))
+    tensor("no data", 0, [1, 4], 0)
+    tensor("scalar", 0, None, buffer(b"\0\0\x80?"))
+    named.append(("scalar", "F32", [], b"\0\0\x80?"))
+    md = S.MetadataT()
+    md.name, md.buffer = "min_runtime_version", buffer(b"1.5.0" + bytes(11))
+    m.metadata.append(md)
+
+    def pack(file):
+        fb = flatbuffers.Builder(1024)
+        fb.Finish(m.Pack(fb), file_identifier=b"TFL3")
+        return bytes(fb.Output())
+
+    open(room.path("kinds.tflite"), "wb").write(pack("kinds"))
+    room.add("kinds.tflite", named, tied=tied, bare=bare)
+
+    m.buffers, g.tensors, m.metadata = [S.BufferT()], [], []
+    data = {"big.0": normal(4, 4), "big.1": normal(3).astype("f2")}
+    for i, (name, a) in enumerate(data.items()):
+        b = S.BufferT()
+        b.offset, b.size = 1 << 40, a.nbytes
+        m.buffers.append(b)
+        tensor(name, 0 if a.dtype == np.float32 else 1, list(a.shape), i + 1)
+    at = (len(pack("")) + 63) // 64 * 64
+    blob = b""
+    for b, a in zip(m.buffers[1:], data.values()):
+        b.offset = at + len(blob)
+        blob += a.tobytes()
+    head = pack("")
+    open(room.path("behind.tflite"), "wb").write(head + bytes(at - len(head)) + blob)
+    room.add("behind.tflite", [of(n, a) for n, a in data.items()])
+    room.close()
+
+
+# ---- npy
+
+
+def npy():
+    """Adds arrays of ml_dtypes to what make.py made."""
+    import ml_dtypes
+
+    room = Room("npy")
+    room.rows = [r for r in json.load(open(room.path("expect.json"))) if not r["file"].startswith("ml-")]
+    for name in ("bfloat16", "float8_e5m2", "float8_e4m3fn"):
+        a = normal(3, 4).astype(getattr(ml_dtypes, name))
+        np.save(room.path(f"ml-{name}.npy"), a)
+        room.add(f"ml-{name}.npy", [of("array", a, "BYTES" if name == "float8_e4m3fn" else None)])
+    room.close()
+
+
+# ---- ctranslate2
+
+
+def ctranslate2():
+    from ctranslate2.specs import model_spec, transformer_spec as ts
+
+    room = Room("ctranslate2")
+
+    class Tiny(model_spec.ModelSpec):  # what a model is to the writer: named variables and aliases
+        def __init__(self, arrays, aliases):
+            self.arrays, self.links = arrays, aliases
+
+        name = "TinySpec"
+        revision = 3
+
+        def variables(self, prefix="", ordered=False):
+            yield from self.arrays
+            yield from self.links
+
+    def variable(a):
+        return model_spec.NumpyVariable(np.asarray(a)) if isinstance(a, (np.ndarray, np.generic)) else model_spec.PyTorchVariable(a)
+
+    def rows(variables):
+        by, named, tied = {}, [], []
+        kinds = ["F32", "I8", "I16", "I32", "F16", "BF16"]
+        for name, v in variables:
+            if isinstance(v, str):
+                tied.append((name, *by[v][1:]))
+            else:
+                by[name] = (name, kinds[model_spec._dtype_to_type_id(v.dtype)], list(v.shape), bytes(v.to_bytes()))
+                named.append(by[name])
+        return named, tied
+
+    # A decoder as its converters write it, in 32 bits and quantised, with the aliases that the writer makes of equal weights.
+    for file, quantization in (("decoder.bin", None), ("int8.bin", "int8"), ("half.bin", "float16")):
+        spec = ts.TransformerDecoderModelSpec.from_config(1, 2)
+        seen = {}
+
+        def fill(part, path):
+            for key, value in list(part.__dict__.items()):
+                if isinstance(value, model_spec.LayerSpec):
+                    fill(value, path + key)
+                elif isinstance(value, list):
+                    for i, x in enumerate(value):
+                        fill(x, f"{path}{key}{i}")
+                elif value is None:
+                    setattr(part, key, normal(8) if "norm" in path or key == "bias" else normal(8, 8))
+
+        fill(spec.decoder, "")
+        spec.decoder.projection.weight = spec.decoder.embeddings.weight
+        spec.register_vocabulary([f"t{i}" for i in range(8)])
+        spec.validate()
+        spec.optimize(quantization=quantization)
+        spec._serialize(room.path(file))
+        room.add(file, *rows(spec.variables(ordered=True)))
+
+    arrays = [("f32", variable(normal(3, 5))), ("i8", variable(RNG.integers(-9, 9, (4, 4), "i1"))), ("i16", variable(RNG.integers(-9, 9, 6, "i2"))),
+              ("scalar", variable(np.int32(7))), ("empty", variable(normal(0, 4))), ("f16", variable(normal(7, dtype="f2")))]
+    tiny = Tiny(arrays, [("also", "f32"), ("again", "f32"), ("other", "i8")])
+    tiny._serialize(room.path("tiny.bin"))
+    room.add("tiny.bin", *rows(tiny.variables()))
+
+    # Versions 2 and 3, which no writer that is still around makes, by the reader in model.cc.
+    def text(s):
+        return struct.pack("<H", len(s) + 1) + s.encode() + b"\0"
+
+    for version in (2, 3):
+        file, arrays = f"version{version}.bin", [("w", normal(3, 4), "F32"), ("q", RNG.integers(-9, 9, (2, 2), "i1"), "I8"), ("s", RNG.integers(-9, 9, 3, "i2"), "I16")]
+        with open(room.path(file), "wb") as f:
+            f.write(struct.pack("<I", version) + text("TransformerBase") + struct.pack("<II", 1, len(arrays)))
+            for name, a, _ in arrays:
+                f.write(text(name) + struct.pack(f"<B{a.ndim}I", a.ndim, *a.shape) + struct.pack("<BI", a.itemsize, a.size) + a.tobytes())
+            if version == 3:
+                f.write(struct.pack("<I", 1) + text("tied") + text("w"))
+        room.add(file, [of(n, a) for n, a, _ in arrays], tied=[of("tied", arrays[0][1])] if version == 3 else [])
+    room.close()
+
+
 if __name__ == "__main__":
-    for make in (onnx,):
+    for make in (onnx, npy, tflite, ctranslate2):
         if len(sys.argv) < 2 or make.__name__ in sys.argv[1:]:
             make()

@@ -1,0 +1,217 @@
+// Package tflite cuts TensorFlow Lite (LiteRT) models, version 3 of their schema:
+//
+//	u32 offset of the root table, "TFL3", then a flatbuffer
+//	Model:    subgraphs = 2, buffers = 4
+//	SubGraph: tensors = 0
+//	Tensor:   shape = 0, type = 1, buffer = 2, name = 3, sparsity = 6
+//	Buffer:   data = 0, or offset = 1 and size = 2 of data behind the flatbuffer, which ends at 2 GiB
+//
+// A buffer with data that is a tensor's is a payload, named by the first tensor that has it. Other buffers (metadata) stay literal.
+package tflite
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"coral/delta/format"
+	"coral/delta/format/dtype"
+	"coral/delta/format/scan"
+)
+
+const (
+	kind  = format.TFLite
+	magic = 0x334c4654 // "TFL3"
+)
+
+// Parser is the format.Parser of TensorFlow Lite models.
+type Parser struct{}
+
+// Name implements format.Parser.
+func (Parser) Name() string { return kind }
+
+// Parse implements format.Parser.
+func (Parser) Parse(r io.ReaderAt, size int64) (*format.Layout, error) { return Parse(r, size) }
+
+// Parse cuts a model of size bytes. It returns format.ErrUnknown if the magic is missing.
+func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
+	m := model{flatbuffer: flatbuffer{scan.NewPages(r, size)}}
+	if size < 8 || m.U32(4) != magic {
+		if err := m.Err(); err != nil && !errors.Is(err, format.ErrDamaged) {
+			return nil, err
+		}
+		return nil, format.ErrUnknown
+	}
+	m.Format = kind
+	m.walk()
+	if err := m.Err(); err != nil {
+		return nil, fmt.Errorf("parse tflite: %w", err)
+	}
+	m.build()
+	return &m.Layout, nil
+}
+
+// Fields of the tables.
+const (
+	modelSubgraphs  = 2
+	modelBuffers    = 4
+	subgraphTensors = 0
+	tensorShape     = 0
+	tensorType      = 1
+	tensorBuffer    = 2
+	tensorName      = 3
+	tensorSparsity  = 6
+	bufferData      = 0
+	bufferOffset    = 1
+	bufferSize      = 2
+)
+
+// element is what a TensorType is here.
+type element struct {
+	kind   dtype.Kind
+	packed int // bits, if less than a byte
+}
+
+// elements is indexed by TensorType. Strings, resources and variants have no elements.
+var elements = [...]element{
+	0: {kind: dtype.F32}, 1: {kind: dtype.F16}, 2: {kind: dtype.I32}, 3: {kind: dtype.U8}, 4: {kind: dtype.I64}, 5: {}, 6: {kind: dtype.Bool},
+	7: {kind: dtype.I16}, 8: {kind: dtype.C64}, 9: {kind: dtype.I8}, 10: {kind: dtype.F64}, 11: {kind: dtype.C128}, 12: {kind: dtype.U64},
+	13: {}, 14: {}, 15: {kind: dtype.U32}, 16: {kind: dtype.U16}, 17: {packed: 4}, 18: {kind: dtype.BF16}, 19: {packed: 2}, 20: {packed: 4},
+	21: {kind: dtype.F8E4M3}, 22: {kind: dtype.F8E5M2},
+}
+
+// model is a model being read.
+type model struct {
+	flatbuffer
+	format.Builder
+	found []found
+	names int
+	dims  int
+}
+
+// found is a tensor with data.
+type found struct {
+	at, n  int64
+	name   string
+	typ    uint8
+	sparse bool
+	shape  []int64
+}
+
+// walk finds the tensors of all subgraphs. A file may lead it to the same table again and again; the number of tensors looked at is bounded all the same.
+func (m *model) walk() {
+	root := table(m.U32(0))
+	if m.Err() == nil && root == 0 {
+		m.Fail(format.Damaged(kind, 0, "no root table"))
+	}
+	at, graphs := m.vector(root, modelSubgraphs, 4)
+	buffers, n := m.vector(root, modelBuffers, 4)
+	left := int64(format.MaxTensors)
+	for i := int64(0); i < graphs && m.Err() == nil; i++ {
+		first, tensors := m.vector(table(m.follow(at+4*i)), subgraphTensors, 4)
+		if left -= 1 + tensors; left < 0 {
+			m.Fail(format.Damaged(kind, first, "more than %d tensors", format.MaxTensors))
+		}
+		for k := int64(0); k < tensors && m.Err() == nil; k++ {
+			m.tensor(table(m.follow(first+4*k)), buffers, n)
+		}
+	}
+}
+
+// tensor remembers t if it has data. buffers is the place of the vector of n buffers.
+func (m *model) tensor(t table, buffers, n int64) {
+	i := int64(m.u32(t, tensorBuffer))
+	if m.Err() != nil || i == 0 { // by convention the empty one
+		return
+	}
+	if i >= n {
+		m.Fail(format.Damaged(kind, int64(t), "tensor in buffer %d of %d", i, n))
+		return
+	}
+	at, size := m.buffer(table(m.follow(buffers + 4*i)))
+	if m.Err() != nil || size == 0 || m.names > format.MaxNames-format.MaxNameBytes || m.dims > format.MaxAllDims-format.MaxDims {
+		return
+	}
+	f := found{at: at, n: size, name: m.text(t, tensorName), typ: m.u8(t, tensorType), sparse: m.slot(t, tensorSparsity) > 0}
+	dims, rank := m.vector(t, tensorShape, 4)
+	if rank > format.MaxDims {
+		rank, f.typ = 0, 5 // bytes
+	}
+	f.shape = make([]int64, rank)
+	for k := range f.shape {
+		f.shape[k] = int64(int32(m.U32(dims + 4*int64(k)))) // a negative one fits no data
+	}
+	m.names += len(f.name)
+	m.dims += len(f.shape)
+	m.found = append(m.found, f)
+}
+
+// buffer returns where the data of a Buffer is.
+func (m *model) buffer(t table) (at, n int64) {
+	if at, n = m.vector(t, bufferData, 1); n > 0 {
+		return at, n
+	}
+	off, size := m.u64(t, bufferOffset), m.u64(t, bufferSize)
+	if off <= 1 || size == 0 { // 1 stands for an offset that is not known yet
+		return 0, 0
+	}
+	if off > uint64(m.Size()) || size > uint64(m.Size())-off {
+		m.Fail(format.Damaged(kind, int64(t), "buffer of %d bytes at %d", size, off))
+		return 0, 0
+	}
+	return int64(off), int64(size)
+}
+
+// build makes payloads of the buffers. Tensors of the same buffer are in one payload; a buffer that overlaps another in part, which no program writes, is left out.
+func (m *model) build() {
+	slices.SortStableFunc(m.found, func(a, b found) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(b.n, a.n)) })
+	end := int64(0)
+	for i := range m.found {
+		f := &m.found[i]
+		switch {
+		case f.at >= end:
+			m.first(f)
+			if !m.Full() {
+				end = f.at + f.n
+			}
+		case f.at+f.n <= end:
+			m.again(f, m.found[max(0, i-lookBack):i])
+		}
+	}
+}
+
+// first adds f and its payload.
+func (m *model) first(f *found) {
+	e := f.element()
+	w := int64(e.kind.Width())
+	if f.sparse && w > 0 && f.n%w == 0 { // the elements that are not zero
+		m.AddPayload(format.Payload{Offset: f.at, Length: f.n, DType: e.kind, Name: f.name})
+		return
+	}
+	m.AddData(f.name, e.kind, e.packed, f.shape, f.at, f.n)
+}
+
+// lookBack is how many tensors of one buffer are compared to tell whether a further one is new.
+const lookBack = 32
+
+// again adds f, in the payload of another, if it is no tensor that was there before: subgraphs for several signatures name the same ones.
+func (m *model) again(f *found, before []found) {
+	if slices.ContainsFunc(before, func(b found) bool { return f.at == b.at && f.name == b.name && slices.Equal(f.shape, b.shape) }) {
+		return
+	}
+	var one format.Builder
+	e := f.element()
+	one.AddData(f.name, e.kind, e.packed, f.shape, f.at, f.n)
+	if !f.sparse && len(one.Tensors) == 1 {
+		m.AddTensor(one.Tensors[0])
+	}
+}
+
+func (f *found) element() element {
+	if int(f.typ) < len(elements) {
+		return elements[f.typ]
+	}
+	return element{}
+}
