@@ -47,7 +47,7 @@ func newApp(in io.Reader, out, errOut *os.File) *app {
 func (a *app) execute(ctx context.Context, args []string) int {
 	a.args = args
 	root := newRootCmd(a)
-	root.SetArgs(args)
+	root.SetArgs(protectCommand(args))
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	strictCompletion(root)

@@ -71,6 +71,7 @@ var Verbs = []*Verb{
 	verb("show", (*Service).show).line(),
 	verb("ls", (*Service).list).line(),
 	verb("blame", (*Service).blame).line(),
+	verb("bisect", (*Service).bisect).line(),
 	verb("branch", (*Service).branch).line(),
 	verb("tag", (*Service).tag).line(),
 	verb("checkout", (*Service).checkout).line(),
