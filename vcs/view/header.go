@@ -1,0 +1,79 @@
+package view
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"strconv"
+)
+
+// The header: 8 bytes of length, little endian, then that many of JSON, padded with spaces to a multiple of 8, as the
+// safetensors library writes it. Offsets count from its end.
+const (
+	lengthBytes = 8
+	alignment   = 8
+)
+
+// metadata is what the view says beside its tensors; doc.go has the keys.
+type metadata struct {
+	format                     string
+	tied, dequantized, omitted map[string]string
+}
+
+func newMetadata(format string) *metadata {
+	return &metadata{format: format, tied: map[string]string{}, dequantized: map[string]string{}, omitted: map[string]string{}}
+}
+
+// texts returns the map of strings that safetensors wants.
+func (m *metadata) texts() map[string]string {
+	out := map[string]string{"format": "pt", "coral.format": m.format}
+	for key, part := range map[string]map[string]string{"coral.tied": m.tied, "coral.dequantized": m.dequantized, "coral.omitted": m.omitted} {
+		if len(part) > 0 {
+			out[key] = string(marshal(part))
+		}
+	}
+	return out
+}
+
+// header returns the first bytes of a view with these tensors.
+func header(rows []row, meta *metadata) []byte {
+	b := make([]byte, lengthBytes, lengthBytes+256+160*len(rows))
+	b = append(b, `{"`+metadataKey+`":`...)
+	b = append(b, marshal(meta.texts())...)
+	at := int64(0)
+	for i := range rows {
+		r := &rows[i]
+		b = append(b, ',')
+		b = append(b, marshal(r.name)...)
+		b = append(b, `:{"dtype":"`+r.kind.String()+`","shape":[`...)
+		for j, d := range r.t.Shape {
+			if j > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendInt(b, d, 10)
+		}
+		b = append(b, `],"data_offsets":[`...)
+		b = strconv.AppendInt(b, at, 10)
+		b = append(b, ',')
+		at += r.length
+		b = strconv.AppendInt(b, at, 10)
+		b = append(b, "]}"...)
+	}
+	b = append(b, '}')
+	for len(b)%alignment != 0 {
+		b = append(b, ' ')
+	}
+	binary.LittleEndian.PutUint64(b, uint64(len(b)-lengthBytes))
+	return b
+}
+
+// marshal returns the JSON of a string or a map of strings, keys sorted. These have no errors.
+func marshal(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // <s> is a token's name
+	if err := e.Encode(v); err != nil {
+		panic(err) // a type without JSON
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+}
