@@ -49,23 +49,8 @@ var (
 		fusefs.FileReleaser
 	} = (*liveHandle)(nil)
 
-	_ interface {
-		fusefs.NodeGetattrer
-		fusefs.NodeSetattrer
-		fusefs.NodeOpener
-		fusefs.NodeFsyncer
-		fusefs.NodeGetxattrer
-		fusefs.NodeListxattrer
-		fusefs.NodeSetxattrer
-		fusefs.NodeRemovexattrer
-		fusefs.NodeStatfser
-	} = (*fileNode)(nil)
-
-	_ interface {
-		fusefs.FilePassthroughFder
-		fusefs.FileReader
-		fusefs.FileReleaser
-	} = (*fileHandle)(nil)
+	_ readOnlyFile = (*fileNode)(nil)
+	_ readHandle   = (*fileHandle)(nil)
 
 	_ readOnlyDir = (*rootNode)(nil)
 	_ readOnlyDir = (*treeNode)(nil)
@@ -73,6 +58,19 @@ var (
 	_ readOnlyDir = (*commitsNode)(nil)
 	_ readOnlyDir = (*historyNode)(nil)
 	_ readOnlyDir = (*controlDir)(nil)
+	_ readOnlyDir = (*nameDir)(nil)
+	_ readOnlyDir = (*viewRefs)(nil)
+	_ readOnlyDir = (*viewCommits)(nil)
+	_ readOnlyDir = (*viewDir)(nil)
+
+	_ viewSource = (*commitView)(nil)
+	_ viewSource = (*liveView)(nil)
+
+	_ readOnlyFile = (*viewFile)(nil)
+	_ readOnlyFile = (*viewLive)(nil)
+
+	_ readHandle = (*viewHandle)(nil)
+	_ readHandle = (*viewLiveHandle)(nil)
 
 	_ fusefs.NodeReadlinker = (*headNode)(nil)
 	_ fusefs.NodeReadlinker = (*linkNode)(nil)
@@ -117,4 +115,24 @@ type readOnlyDir interface {
 	fusefs.NodeRemovexattrer
 	fusefs.NodeFsyncer
 	fusefs.NodeStatfser
+}
+
+// readOnlyFile is what a regular file has that is not a live one.
+type readOnlyFile interface {
+	fusefs.NodeGetattrer
+	fusefs.NodeSetattrer
+	fusefs.NodeOpener
+	fusefs.NodeFsyncer
+	fusefs.NodeGetxattrer
+	fusefs.NodeListxattrer
+	fusefs.NodeSetxattrer
+	fusefs.NodeRemovexattrer
+	fusefs.NodeStatfser
+}
+
+// readHandle is what a handle of one has.
+type readHandle interface {
+	fusefs.FilePassthroughFder
+	fusefs.FileReader
+	fusefs.FileReleaser
 }

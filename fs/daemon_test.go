@@ -142,6 +142,8 @@ func (d *daemonController) run(ctx context.Context, line string) (any, error) {
 		reads, writes := d.m.Requests()
 		files, _ := d.m.CacheStats()
 		return counts{reads, writes, d.m.Passthrough(), files}, nil
+	case "decoded":
+		return d.repo.Content.Counters().BlocksDecoded, nil
 	case "rename": // behind the mount's back
 		t, err := d.repo.LiveTree(ctx, "main")
 		if err == nil {

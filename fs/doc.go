@@ -5,6 +5,7 @@
 //	commits/<id>/      every commit, read-only: commits.go, dir.go, file.go
 //	tags/<name>/       tagged commits, read-only
 //	history/<branch>/<path>/NNNN-<id>   every version of a file, newest first: history.go
+//	views/safetensors/{branches,commits,tags}/   the same trees with weights files of other kinds as safetensors: view*.go
 //	.coral/            control, last, status, log, repo; not listed: ctlfile.go
 //
 // Caching. What a commit holds never changes: its entries, attributes and pages are the kernel's for a day. Branches get

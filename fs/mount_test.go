@@ -41,7 +41,7 @@ func getxattr(path, name string) (string, error) {
 
 func TestRoot(t *testing.T) {
 	m := mount(t, daemonConfig{})
-	if got, want := m.ls(), []string{"HEAD", "branches", "commits", "history", "tags"}; !slices.Equal(got, want) {
+	if got, want := m.ls(), []string{"HEAD", "branches", "commits", "history", "tags", "views"}; !slices.Equal(got, want) {
 		t.Errorf("root lists %q, want %q", got, want)
 	}
 	if target, err := os.Readlink(m.path("HEAD")); err != nil || target != "branches/main" {

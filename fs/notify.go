@@ -2,6 +2,7 @@ package fs
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -173,6 +174,17 @@ func changes(was, now refState) []string {
 	return paths
 }
 
+// withViews adds the paths of the views of what paths lead to.
+func withViews(paths []string) []string {
+	out := slices.Clone(paths)
+	for _, p := range paths {
+		if kind, _, _ := strings.Cut(p, "/"); slices.Contains(viewedNames, kind) {
+			out = append(out, viewsName+"/"+safetensorsName+"/"+p)
+		}
+	}
+	return out
+}
+
 // above returns path and, for a name of several components, the directories between, which come and go with it.
 func above(path string) []string {
 	paths := []string{path}
@@ -219,7 +231,7 @@ func (n *notifier) send(paths []string) {
 	if !n.m.opts.At.IsZero() {
 		return // the root follows no ref
 	}
-	for _, p := range paths {
+	for _, p := range withViews(paths) {
 		dir, name := n.find(p)
 		if dir == nil {
 			continue

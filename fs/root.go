@@ -20,11 +20,12 @@ const (
 	commitsName  = "commits"
 	tagsName     = "tags"
 	historyName  = "history"
+	viewsName    = "views"
 	controlName  = ".coral"
 )
 
 // rootNames are the names that the root lists: not .coral, so that cp -r and find stay out of it.
-var rootNames = []string{headName, branchesName, commitsName, historyName, tagsName}
+var rootNames = []string{headName, branchesName, commitsName, historyName, tagsName, viewsName}
 
 // rootNode is the root of the mount.
 type rootNode struct{ readOnly }
@@ -38,6 +39,8 @@ func (r *rootNode) node(name string) (child, key, uint32) {
 		return newRefDir(r.m, name, ""), newKey("refdir", name, ""), syscall.S_IFDIR
 	case commitsName:
 		return &commitsNode{readOnly: r.m.readOnly()}, newKey(commitsName), syscall.S_IFDIR
+	case viewsName:
+		return newViews(r.m), newKey(viewsName), syscall.S_IFDIR
 	case controlName:
 		return &controlDir{readOnly: r.m.readOnly()}, newKey(controlName), syscall.S_IFDIR
 	}
