@@ -97,7 +97,7 @@ func TestTopLevel(t *testing.T) {
 	for _, e := range ents {
 		names = append(names, e.Name())
 	}
-	if want := []string{"HEAD", "branches", "commits", "history", "tags"}; !slices.Equal(names, want) {
+	if want := []string{"HEAD", "branches", "commits", "history", "tags", "views"}; !slices.Equal(names, want) {
 		t.Fatalf("top level lists %v, want %v (.coral hidden)", names, want)
 	}
 	if to, err := os.Readlink(filepath.Join(r.Mnt, "HEAD")); err != nil || to != "branches/main" {
