@@ -126,7 +126,10 @@ func (j *jsonReader) number() (int64, error) {
 }
 
 // string reads a string of at most MaxNameBytes.
-func (j *jsonReader) string() (string, error) {
+func (j *jsonReader) string() (string, error) { return j.text(format.MaxNameBytes) }
+
+// text reads a string of at most limit bytes.
+func (j *jsonReader) text(limit int) (string, error) {
 	if err := j.take('"'); err != nil {
 		return "", err
 	}
@@ -152,8 +155,8 @@ func (j *jsonReader) string() (string, error) {
 		default:
 			out = append(out, b)
 		}
-		if len(out) > format.MaxNameBytes {
-			return "", j.damaged("string of more than %d bytes", format.MaxNameBytes)
+		if len(out) > limit {
+			return "", j.damaged("string of more than %d bytes", limit)
 		}
 	}
 }
