@@ -83,6 +83,7 @@ var Verbs = []*Verb{
 	verb("compact", (*Service).compact).line(),
 	verb("fsck", (*Service).fsck),
 	verb("export", (*Service).export),
+	verb("convert", (*Service).convert),
 	{
 		Name: "cat", New: func() Request { return new(CatRequest) },
 		stream: func(ctx context.Context, s *Service, req Request, w io.Writer) error {
