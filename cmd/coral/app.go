@@ -63,7 +63,12 @@ func (a *app) execute(ctx context.Context, args []string) int {
 
 // fail reports an error: one line on stderr and, with --json, the error object on stdout.
 func (a *app) fail(err error) int {
-	if _, silent := err.(*resultError); !silent {
+	switch e := err.(type) {
+	case *resultError:
+		if e.why != nil {
+			fmt.Fprintf(a.err, "coral: %s\n", control.OneLine(e.why.Error()))
+		}
+	default:
 		if a.json {
 			fmt.Fprintf(a.out, "%s\n", service.ErrorJSON(err))
 		}
@@ -76,10 +81,12 @@ func (a *app) fail(err error) int {
 	return exitCode(err)
 }
 
-// resultError is a failure whose report is the result itself: damage that fsck found.
-type resultError struct{}
+// resultError is a failure whose report is the result itself: damage that fsck found, or what --fail-on looked for. why, if there is one, is told on
+// stderr alone, and its class decides the exit code.
+type resultError struct{ why error }
 
-func (*resultError) Error() string { return "failed" }
+func (*resultError) Error() string   { return "failed" }
+func (e *resultError) Unwrap() error { return e.why }
 
 // dir returns the .coral directory of the repository that is meant.
 func (a *app) dir() (string, error) {
@@ -171,13 +178,24 @@ func run[R any](ctx context.Context, a *app, v *service.Verb, req service.Reques
 			perr = ferr
 		}
 	}
-	switch f, ok := any(r).(interface{ Failed() bool }); {
+	switch {
 	case err != nil:
 		return err
 	case perr != nil:
 		return perr
-	case ok && f.Failed():
+	}
+	return verdict(r)
+}
+
+// verdict is the failure that a result itself reports, if any.
+func verdict(r any) error {
+	if f, ok := r.(interface{ Failed() bool }); ok && f.Failed() {
 		return &resultError{}
+	}
+	if v, ok := r.(interface{ Violated() error }); ok {
+		if why := v.Violated(); why != nil {
+			return &resultError{why}
+		}
 	}
 	return nil
 }

@@ -208,6 +208,22 @@ func TestSessionSimilar(t *testing.T) {
 	})
 }
 
+func TestSessionDiff(t *testing.T) {
+	w := newWorld(t)
+	w.write("run/model.safetensors", twoTensors("w", "bias", 0))
+	w.write("run/notes.txt", "first\n")
+	w.write("new.safetensors", twoTensors("w", "bias2", 1e-3))
+	w.session("diff.golden", []string{"init $BASE/models", "diff", "compare HEAD", "add $BASE/run", "diff", "snapshot -m 'step 1'", "diff", "diff --json"})
+	w.write("run/model.safetensors", twoTensors("w", "bias", 1e-3))
+	w.write("run/notes.txt", "second\n")
+	w.session("diff2.golden", []string{
+		"add $BASE/run", "diff", "diff --stat", "diff --json", "diff --tensor w --path '*.safetensors' --fail-on 'cos<0.999999' -n 1", "diff --fail-on rel_l2>1e-3 --fail-on nan>0 --json", "snapshot -m 'step 2'",
+		"diff HEAD~ HEAD --stat", "diff HEAD:run/model.safetensors $BASE/new.safetensors", "compare HEAD~", "compare HEAD~ :", "compare HEAD~ HEAD --json -n 1",
+		"compare HEAD:run/model.safetensors $BASE/run/model.safetensors", "compare $BASE/run HEAD:run --stat",
+		"diff nowhere", "diff HEAD:nowhere", "diff $BASE/nowhere", "diff HEAD $BASE/new.safetensors", "diff --fail-on nope>1", "diff --path [", "diff a b c", "compare", "compare HEAD nowhere --json", "diff --help", "compare --help",
+	})
+}
+
 // twoTensors is a safetensors file of an F32 tensor of [100, 64], moved by step, and a short one.
 func twoTensors(name, short string, step float64) string {
 	head := fmt.Sprintf(`{%q:{"dtype":"F32","shape":[100,64],"data_offsets":[0,25600]},%q:{"dtype":"F32","shape":[2],"data_offsets":[25600,25608]}}`, name, short)

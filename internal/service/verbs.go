@@ -81,6 +81,8 @@ var Verbs = []*Verb{
 	verb("gc", (*Service).gc).line(),
 	verb("optimize", (*Service).optimize).line(),
 	verb("compact", (*Service).compact).line(),
+	verb("diff", (*Service).diffCommand).line(),
+	verb("compare", (*Service).compare).line(),
 	verb("fsck", (*Service).fsck),
 	verb("export", (*Service).export),
 	verb("convert", (*Service).convert),

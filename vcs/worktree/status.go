@@ -28,13 +28,14 @@ func (t *Tree) Status(ctx context.Context, head oid.ID) ([]Change, error) {
 type liveEntry struct {
 	object.Entry
 	d     *node  // a directory that is in memory; nil: Entry.ID says all
+	ino   Ino    // zero if it is not in memory
 	state string // of a file
 	dirty bool
 }
 
 // live describes a node. t.mu is held.
 func (t *Tree) live(n *node) liveEntry {
-	e := liveEntry{Entry: object.Entry{Kind: n.fileKind(), Mode: n.mode & permMask, Size: n.size, ID: n.id}, state: "stored", dirty: n.dirty()}
+	e := liveEntry{Entry: object.Entry{Kind: n.fileKind(), Mode: n.mode & permMask, Size: n.size, ID: n.id}, ino: n.ino, state: "stored", dirty: n.dirty()}
 	switch {
 	case n.isDir():
 		if n.is(flagLoaded) {
