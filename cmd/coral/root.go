@@ -77,7 +77,7 @@ func newRootCmd(a *app) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	group("work", newInitCmd(a), newMountCmd(a), newUnmountCmd(a), newAddCmd(a), newSnapshotCmd(a), newSyncCmd(a), newExportCmd(a), newConvertCmd(a))
+	group("work", newInitCmd(a), newMountCmd(a), newUnmountCmd(a), newAddCmd(a), newSnapshotCmd(a), newSyncCmd(a), newExportCmd(a), newConvertCmd(a), newImportCmd(a))
 	group("look", newStatusCmd(a), newLogCmd(a), newShowCmd(a), newLsCmd(a), newCatCmd(a), newStatsCmd(a), newBlameCmd(a), newBisectCmd(a), newSimilarCmd(a))
 	group("look", newDiffCmd(a), newCompareCmd(a))
 	group("refs", newBranchCmd(a), newTagCmd(a), newCheckoutCmd(a))

@@ -84,7 +84,7 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 	for i, file := range r.Files {
 		src := filepath.Clean(string(file))
 		r.Files[i] = control.Text(src)
-		if err := s.addable(src); err != nil {
+		if err := s.addable("add", src); err != nil {
 			return AddResult{}, err
 		}
 		dst := path.Join(to, filepath.Base(src))
@@ -115,21 +115,21 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 }
 
 // addable checks one source before anything is copied.
-func (s *Service) addable(src string) error {
-	if err := absolute("add", src); err != nil {
+func (s *Service) addable(op, src string) error {
+	if err := absolute(op, src); err != nil {
 		return err
 	}
 	if src == "/" {
-		return control.Usagef("add: / has no name to be added under")
+		return control.Usagef("%s: / has no name to be added under", op)
 	}
-	if err := s.outside("add", src); err != nil {
+	if err := s.outside(op, src); err != nil {
 		return err
 	}
 	if within(src, s.repo.Dir) || within(s.repo.Dir, src) {
-		return fmt.Errorf("add %s: the repository itself is there: name what is to be added in it: %w", src, errs.Invalid)
+		return fmt.Errorf("%s %s: the repository itself is there: name what is to be added in it: %w", op, src, errs.Invalid)
 	}
 	if _, err := os.Lstat(src); err != nil {
-		return fmt.Errorf("add: %w", err)
+		return fmt.Errorf("%s: %w", op, err)
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ var Verbs = []*Verb{
 	verb("fsck", (*Service).fsck),
 	verb("export", (*Service).export),
 	verb("convert", (*Service).convert),
+	verb("import", (*Service).importDirs).line().drains(),
 	{
 		Name: "cat", New: func() Request { return new(CatRequest) },
 		stream: func(ctx context.Context, s *Service, req Request, w io.Writer) error {
