@@ -74,24 +74,33 @@ func (s *Store) loadPrevious(ctx context.Context, hint Hint) *previous {
 	return p
 }
 
-// extent returns the blob that held extent k of the tensor.
+// extent returns the blob that held extent k of the storage that is named after the tensor. A manifest does not say where storages begin and end: the tensor may be a
+// part of a larger one, as in flat buffers of which all parameters are views. But extents of one storage are full but for the last.
 func (p *previous) extent(name string, dt dtype.Kind, k int) (oid.ID, bool) {
 	i, ok := p.tensors[name]
 	if !ok || p.m.Tensors[i].DType != dt {
 		return oid.ID{}, false
 	}
 	t := &p.m.Tensors[i]
-	at := int64(k) * extentLen
-	if at >= t.Length {
+	seg := sort.Search(len(p.starts), func(i int) bool { return p.starts[i] > t.Offset }) - 1
+	if seg < 0 || p.m.Segments[seg].Blob.IsZero() {
 		return oid.ID{}, false
 	}
-	at += t.Offset
-	seg := sort.Search(len(p.starts), func(i int) bool { return p.starts[i] >= at })
-	// Only a segment that begins with the extent is one of it: a view into a larger storage begins elsewhere. Empty segments do not occur.
-	if seg == len(p.starts) || p.starts[seg] != at || p.m.Segments[seg].Blob.IsZero() {
+	for seg > 0 && p.starts[seg] != t.Offset && p.full(seg-1) {
+		seg-- // the tensor begins within the storage
+	}
+	for ; k > 0 && p.full(seg); k-- {
+		seg++
+	}
+	if k > 0 || seg == len(p.starts) || p.m.Segments[seg].Blob.IsZero() {
 		return oid.ID{}, false
 	}
 	return p.m.Segments[seg].Blob, true
+}
+
+// full reports whether segment i may be an extent that others of its storage follow.
+func (p *previous) full(i int) bool {
+	return i < len(p.starts) && p.m.Segments[i].Length == extentLen && !p.m.Segments[i].Blob.IsZero()
 }
 
 // role says how a blob's place in a file counts for bases.

@@ -160,6 +160,34 @@ func TestExtentsFindTheirBase(t *testing.T) {
 	}
 }
 
+// The storage of a flat buffer is named by the first of its views, and all its extents find those of the previous version, also when others of that
+// name were stored since.
+func TestExtentsOfAFlatBuffer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("33 MiB")
+	}
+	for _, at := range []int64{0, extentLen + 4096} { // of the first view
+		s, b := newStore(t, Options{})
+		w := noise(9, 2*extentLen+4096*4)
+		fixedLayout(s, &format.Layout{
+			Format:   format.TorchZip,
+			Payloads: []format.Payload{{Offset: 128, Length: int64(len(w)), DType: dtype.F32, Name: "w"}},
+			Tensors:  []format.Tensor{{Name: "w", DType: dtype.F32, Shape: []int64{1000}, Offset: 128 + at, Length: 4000}},
+		})
+		file := func(w []byte) []byte { return append(make([]byte, 128), w...) }
+		first := mustIngest(t, s, file(w), Hint{})
+		b.hints = map[string][]byte{} // as if another branch had them
+		second := mustIngest(t, s, file(sparseStep(w, 1)), Hint{Prev: first.Manifest})
+		m1, m2 := mustOpen(t, s, first.Manifest).Manifest(), mustOpen(t, s, second.Manifest).Manifest()
+		for i := 1; i < 4; i++ {
+			info, err := b.Stat(m2.Segments[i].Blob)
+			if err != nil || info.Base != m1.Segments[i].Blob {
+				t.Errorf("view at %d, extent %d: base %s, want %s (%v)", at, i-1, info.Base.Short(), m1.Segments[i].Blob.Short(), err)
+			}
+		}
+	}
+}
+
 // A damaged or missing base costs ratio and nothing else.
 func TestDamagedBaseIsPassedOver(t *testing.T) {
 	for _, missing := range []bool{false, true} {

@@ -77,6 +77,9 @@ func TestNames(t *testing.T) {
 		{"python 2 ordered", "ccollections\nOrderedDict\n](](" + str("w") + ten("0") + "e](" + str("v") + ten("1") + "ee\x85R.", "w=0:F32[2 3] v=1:F32[2 3]", "0=w:F32 1=v:F32"},
 		{"parameter", "}" + str("p") + "ctorch._utils\n_rebuild_parameter\n(" + ten("0") + "\x88NtRs.", "p=0:F32[2 3]", "0=p:F32"},
 		{"subclass", "}" + str("p") + "ctorch._tensor\n_rebuild_from_type_v2\n(" + v2 + "cx\nY\n" + args(stored("torch FloatStorage", "0")) + "t}tRs.", "p=0:F32[2 3]", "0=p:F32"},
+		{"attribute of a tensor", "}" + str("p") + "ctorch._tensor\n_rebuild_from_type_v2\n(" + v2 + "cx\nY\n" + args(stored("torch FloatStorage", "0")) + "t}" + str("a") + ten("1") + "stRs.",
+			"p=0:F32[2 3] p.a=1:F32[2 3]", "0=p:F32 1=p.a:F32"},
+		{"pair of tensors as a state", "cx\nNet\n)\x81" + ten("0") + ten("1") + "\x86b.", "0=0:F32[2 3] 1=1:F32[2 3]", "0=0:F32 1=1:F32"},
 		{"float8", "}" + str("p") + "ctorch._utils\n_rebuild_tensor_v3\n" + args(stored("torch.storage UntypedStorage", "0")) + "ctorch\nfloat8_e5m2\ntRs.", "p=0:F8_E5M2[2 3]", "0=p:F8_E5M2"},
 		{"unknown dtype", "}" + str("p") + "ctorch._utils\n_rebuild_tensor_v3\n" + args(stored("torch.storage UntypedStorage", "0")) + "ctorch\nfloat3\ntRs.", "", "0=p.0:BYTES"},
 		{"unknown storage class", "}" + str("p") + v2 + args(stored("torch FancyStorage", "0")) + "tRs.", "p=0:BYTES[2 3]", "0=p:BYTES"},
@@ -238,6 +241,7 @@ func TestNestedFromType(t *testing.T) {
 
 func FuzzScan(f *testing.F) {
 	f.Add([]byte("}(" + str("a") + ten("0") + str("b") + "](" + ten("1") + "eu."))
+	f.Add([]byte("}" + str("p") + "ctorch._tensor\n_rebuild_from_type_v2\n(" + v2 + "cx\nY\n" + args(stored("torch FloatStorage", "0")) + "t}" + str("a") + ten("1") + "stRs."))
 	f.Add([]byte("cx\nNet\n)\x81}" + str("_parameters") + "}" + str("w") + ten("0") + "ssb."))
 	f.Add([]byte("\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94\x8c\x01b\x93\x94)R\x940."))
 	f.Add([]byte("(dS'a'\nI01\nsp0\n0g0\nL12L\n\x8a\x02\x01\x02F1.5\n."))

@@ -115,6 +115,7 @@ func viewOffset(id []any) int64 {
 
 // call returns what a call of fn with args gives: a tensor, a container, or an object that holds the arguments.
 func (m *machine) call(fn, args any) any {
+	var states []entry // of tensors of a subclass, and attributes of others
 	for {
 		name, _ := fn.(global)
 		t, _ := args.(*tuple)
@@ -124,31 +125,134 @@ func (m *machine) call(fn, args any) any {
 		switch name {
 		case "torch._tensor _rebuild_from_type_v2", "torch._tensor _rebuild_from_type", "torch.tensor _rebuild_from_type":
 			if len(t.items) >= 3 { // (function, type, arguments, state)
-				fn, args = t.items[0], t.items[2]
-				if _, same := fn.(global); same {
+				if _, ok := t.items[0].(global); ok {
+					if len(t.items) > 3 && holds(t.items[3]) && len(states) < maxStates {
+						states = append(states, entry{attributes{}, t.items[3]})
+					}
+					fn, args = t.items[0], t.items[2]
 					continue
 				}
 			}
-		case "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_qtensor":
-			if v := m.tensor(t.items, name == "torch._utils _rebuild_tensor_v3"); v != nil {
-				return v
-			}
-		case "torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state", "torch.nn.parameter Parameter", "torch Size":
-			if len(t.items) > 0 {
-				return t.items[0]
-			}
-		case "collections OrderedDict", "collections defaultdict":
-			return m.ordered(t.items)
 		}
-		n := m.node(object)
-		for i, v := range t.items {
-			if holds(v) {
-				m.spend(32)
-				n.entries = append(n.entries, entry{integer(i), v})
-			}
-		}
-		return n
+		return m.with(m.rebuild(name, t.items), states...)
 	}
+}
+
+// maxStates is how many calls may be arguments of each other and have a state.
+const maxStates = 8
+
+// with returns what has the path of v and, below it, that of the entries.
+func (m *machine) with(v any, entries ...entry) any {
+	if len(entries) == 0 {
+		return v
+	}
+	n := m.node(object)
+	m.spend(32 * (1 + len(entries)))
+	n.entries = append(append(n.entries, entry{attributes{}, v}), entries...)
+	return n
+}
+
+// named returns an object that holds those of items that may hold tensors under the given names.
+func (m *machine) named(items []any, names ...string) any {
+	n := m.node(object)
+	for i, v := range items {
+		if i < len(names) && holds(v) {
+			m.spend(32)
+			n.entries = append(n.entries, entry{text(names[i]), v})
+		}
+	}
+	return n
+}
+
+// rebuild returns what a call of the function or class of this name gives.
+func (m *machine) rebuild(name global, args []any) any {
+	switch name {
+	case "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3":
+		if v := m.tensor(args, name == "torch._utils _rebuild_tensor_v3"); v != nil {
+			return v
+		}
+	case "torch._utils _rebuild_qtensor": // (storage, offset, size, stride, (scheme, scale, zero point, axis), …)
+		if v := m.tensor(args, false); v != nil {
+			return m.with(v, m.quantizer(args)...)
+		}
+	case "torch._utils _rebuild_parameter_with_state": // (data, requires_grad, hooks, state)
+		if len(args) > 3 && holds(args[3]) {
+			return m.with(args[0], entry{attributes{}, args[3]})
+		}
+		fallthrough
+	case "torch._utils _rebuild_parameter", "torch.nn.parameter Parameter", "torch Size", "torch._utils _rebuild_device_tensor_from_cpu_tensor",
+		"torch.nested._internal.nested_tensor _rebuild_njt":
+		if len(args) > 0 {
+			return args[0]
+		}
+	case "torch._utils _rebuild_sparse_tensor", "torch._utils _rebuild_sparse_csr_tensor":
+		if len(args) > 1 {
+			if parts, ok := args[1].(*tuple); ok {
+				return m.sparseParts(args[0], parts.items)
+			}
+		}
+	case "torch._utils _rebuild_nested_tensor":
+		return m.named(args, "buffer", "sizes", "strides", "offsets")
+	case "torch.serialization _get_layout":
+		if len(args) == 1 {
+			return args[0] // its name
+		}
+	case "collections OrderedDict", "collections defaultdict":
+		return m.ordered(args)
+	}
+	n := m.node(object)
+	for i, v := range args {
+		if holds(v) {
+			m.spend(32)
+			n.entries = append(n.entries, entry{integer(i), v})
+		}
+	}
+	return n
+}
+
+// sparseParts returns the parts of a sparse tensor by the names of the methods that give them.
+func (m *machine) sparseParts(layout any, parts []any) any {
+	switch layout {
+	case text("torch.sparse_csr"), text("torch.sparse_bsr"):
+		return m.named(parts, "crow_indices", "col_indices", "values")
+	case text("torch.sparse_csc"), text("torch.sparse_bsc"):
+		return m.named(parts, "ccol_indices", "row_indices", "values")
+	}
+	return m.named(parts, "indices", "values")
+}
+
+// quantizer returns the tensors of a quantizer that has a scale and a zero point for each channel.
+func (m *machine) quantizer(args []any) (out []entry) {
+	if len(args) < 5 {
+		return nil
+	}
+	q, ok := args[4].(*tuple)
+	if !ok || len(q.items) != 4 {
+		return nil
+	}
+	for i, name := range []string{"scales", "zero_points"} {
+		if v := q.items[1+i]; holds(v) {
+			out = append(out, entry{text(name), v})
+		}
+	}
+	return out
+}
+
+// lazily reports whether the metadata of a tensor, {"conj": True, "neg": True}, say that its elements are others than those of its storage.
+func lazily(args []any) bool {
+	if len(args) < 7 {
+		return false
+	}
+	meta, ok := args[6].(*node)
+	if !ok {
+		return false
+	}
+	for _, e := range meta.entries {
+		if e.value == boolean(true) && (e.key == text("conj") || e.key == text("neg")) {
+			return true
+		}
+	}
+	return false
 }
 
 // tensor returns the tensor of (storage, offset, size, stride, …), or nil if the arguments are others. In a v3 call the
@@ -180,6 +284,9 @@ func (m *machine) tensor(args []any, v3 bool) any {
 		if st.Kind == dtype.Bytes {
 			st.Kind = t.kind // the kind of its first tensor
 		}
+	}
+	if !v3 && lazily(args) {
+		t.kind = dtype.Bytes
 	}
 	m.spend(112 + 16*len(shape))
 	if format.Contiguous(shape, stride) {

@@ -77,7 +77,7 @@ func (res *Result) walk(root any) {
 			w.entry(f.entries[i], i, f.path, f.state)
 		case i < len(f.items):
 			f.next++
-			if f.state && len(f.items) == 2 { // (state of the dict, state of the slots)
+			if f.state && isState(f.items) {
 				w.visit(f.items[i], f.path, true)
 			} else {
 				w.visit(f.items[i], f.path.with(label(integer(i), i)), false)
@@ -86,6 +86,22 @@ func (res *Result) walk(root any) {
 			w.frames = w.frames[:len(w.frames)-1]
 		}
 	}
+}
+
+// isState reports whether a tuple is (state of the dict, state of the slots); either may be None.
+func isState(items []any) bool {
+	for _, v := range items {
+		switch n := v.(type) {
+		case nothing:
+		case *node:
+			if n.sort != dict {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(items) == 2
 }
 
 // entry visits an entry of a node. The state of an object and the dictionaries in which a torch.nn.Module keeps its

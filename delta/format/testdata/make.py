@@ -69,8 +69,8 @@ def flatten(x, path=""):
     if isinstance(x, torch.nn.Module):
         yield from flatten(x.state_dict(), path)
     elif isinstance(x, torch.Tensor) and x.layout == torch.sparse_coo:
-        yield path + ".1.0", x._indices()
-        yield path + ".1.1", x._values()
+        yield path + ".indices", x._indices()
+        yield path + ".values", x._values()
     elif isinstance(x, torch.Tensor):
         yield path or "tensor", x
     elif isinstance(x, dict):
@@ -157,6 +157,48 @@ def objects():
     }
 
 
+def specials():
+    """Tensors that are more than a storage, and the tensors that they are made of by the names they have then."""
+    from torch.testing._internal.two_tensor import TwoTensor
+    q = torch.quantize_per_channel(torch.randn(6, 4), torch.rand(6).double() + 0.1, torch.zeros(6, dtype=torch.long), 0, torch.qint8)
+    dense = torch.randn(6, 8).relu()
+    csr, csc, bsr = dense.to_sparse_csr(), dense.to_sparse_csc(), dense.to_sparse_bsr((2, 2))
+    param = torch.nn.Parameter(torch.randn(4))
+    param.extra = torch.ones(3)
+    attr = torch.randn(3)
+    attr.note = torch.ones(2)
+    wrapper = TwoTensor(torch.randn(3), torch.randn(3))
+    parts = [torch.randn(2, 3), torch.randn(4, 3)]
+    nested = torch.nested.nested_tensor(parts)
+    complex_ = torch.randn(4, dtype=torch.complex64)
+    obj = {"q": q, "csr": csr, "csc": csc, "bsr": bsr, "param": param, "attr": attr, "wrapper": wrapper, "nested": nested, "conj": complex_.conj(),
+           "pair": Pair((torch.randn(2), torch.randn(3)))}
+    named = [("q", q), ("q.scales", q.q_per_channel_scales()), ("q.zero_points", q.q_per_channel_zero_points())]
+    for n, t in (("csr", csr), ("bsr", bsr)):
+        named += [(n + ".crow_indices", t.crow_indices()), (n + ".col_indices", t.col_indices()), (n + ".values", t.values())]
+    named += [("csc.ccol_indices", csc.ccol_indices()), ("csc.row_indices", csc.row_indices()), ("csc.values", csc.values())]
+    named += [("param", param), ("param.extra", param.extra), ("attr", attr), ("attr.note", attr.note), ("wrapper.a", wrapper.a), ("wrapper.b", wrapper.b)]
+    named += [("nested.buffer", nested.values()), ("nested.sizes", nested._nested_tensor_size()), ("nested.strides", nested._nested_tensor_strides()),
+              ("nested.offsets", nested._nested_tensor_storage_offsets()), ("pair.0", obj["pair"].both[0]), ("pair.1", obj["pair"].both[1])]
+    tensors, payloads = torch_rows(named)
+    b = raw(complex_)  # the elements are others than those of the storage: no tensor
+    payloads.append({"name": "conj", "dtype": "C64", "bytes": len(b), "sha256": sha(b)})
+    return obj, tensors, payloads
+
+
+class Pair:
+    """Its state is a pair of tensors, and not those of a dict and of slots."""
+
+    def __init__(self, both):
+        self.both = both
+
+    def __getstate__(self):
+        return self.both
+
+    def __setstate__(self, both):
+        self.both = both
+
+
 def torchzip():
     room = Room("torchzip")
     for name, obj in objects().items():
@@ -199,6 +241,21 @@ def torchzip():
             z.writestr(zipfile.ZipInfo(n), src.read(n), zipfile.ZIP_DEFLATED if n.endswith("data/0") else zipfile.ZIP_STORED)
     tensors, payloads = torch_rows(flatten(torch.load(room.path("plain.pt"))))
     room.add("deflated.pt", "torch-zip", tensors[1:], payloads[1:])
+
+    obj, tensors, payloads = specials()
+    torch.save(obj, room.path("special.pt"))
+    room.add("special.pt", "torch-zip", tensors, payloads)
+
+    # What torch.distributed.checkpoint itself writes: the items in an order of its own, numbers as archives without storages.
+    import shutil
+    import tempfile
+
+    import torch.distributed.checkpoint as dcp
+    obj = {"model": {"w": torch.randn(6, 8), "b": torch.ones(3)}, "step": 3, "opt": {"s": [torch.ones(2)]}}
+    with tempfile.TemporaryDirectory() as tmp:
+        dcp.save(obj, checkpoint_id=tmp)
+        shutil.copy(os.path.join(tmp, "__0_0.distcp"), room.path("rank0.distcp"))
+    room.add("rank0.distcp", "torch-zip", *torch_rows([("1.tensor", obj["model"]["w"]), ("2.tensor", obj["model"]["b"]), ("3.tensor", obj["opt"]["s"][0])]))
     room.close()
 
 
@@ -208,6 +265,9 @@ def torchlegacy():
         save(room, name + ".pth", obj, "torch-legacy", _use_new_zipfile_serialization=False)
     save(room, "protocol4.pth", objects()["adam"], "torch-legacy", _use_new_zipfile_serialization=False, pickle_protocol=4)
     save(room, "module.pth", Tiny(), "torch-legacy", _use_new_zipfile_serialization=False)
+    obj, tensors, payloads = specials()
+    torch.save(obj, room.path("special.pth"), _use_new_zipfile_serialization=False)
+    room.add("special.pth", "torch-legacy", tensors, payloads)
     room.close()
 
 
