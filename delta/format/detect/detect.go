@@ -19,11 +19,12 @@ import (
 	"coral/delta/format/torchzip"
 )
 
-// Parsers returns the parsers in the order in which they are tried: those whose magic is weak come last.
+// Parsers returns the parsers in the order in which they are tried: those whose magic is weak come last, and those that read more than a few bytes to
+// find out come behind safetensors, so that damage in a tensor does not hide the header before it.
 func Parsers() []format.Parser {
 	return []format.Parser{
-		torchzip.Parser{}, npy.ZipParser{}, hdf5.ZipParser{}, gguf.Parser{}, npy.Parser{}, hdf5.Parser{}, tflite.Parser{},
-		torchlegacy.Parser{}, safetensors.Parser{}, msgpack.Parser{}, onnx.Parser{}, ctranslate2.Parser{},
+		torchzip.Parser{}, npy.ZipParser{}, hdf5.ZipParser{}, gguf.Parser{}, npy.Parser{}, torchlegacy.Parser{}, safetensors.Parser{},
+		hdf5.Parser{}, tflite.Parser{}, msgpack.Parser{}, onnx.Parser{}, ctranslate2.Parser{},
 	}
 }
 
