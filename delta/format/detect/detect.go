@@ -14,6 +14,7 @@ import (
 	"coral/delta/format/npy"
 	"coral/delta/format/onnx"
 	"coral/delta/format/safetensors"
+	"coral/delta/format/tfbundle"
 	"coral/delta/format/tflite"
 	"coral/delta/format/torchlegacy"
 	"coral/delta/format/torchzip"
@@ -24,7 +25,7 @@ import (
 func Parsers() []format.Parser {
 	return []format.Parser{
 		torchzip.Parser{}, npy.ZipParser{}, hdf5.ZipParser{}, gguf.Parser{}, npy.Parser{}, torchlegacy.Parser{}, safetensors.Parser{},
-		hdf5.Parser{}, tflite.Parser{}, msgpack.Parser{}, onnx.Parser{}, ctranslate2.Parser{},
+		hdf5.Parser{}, tflite.Parser{}, msgpack.Parser{}, onnx.Parser{}, ctranslate2.Parser{}, tfbundle.Parser{},
 	}
 }
 

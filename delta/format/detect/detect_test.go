@@ -21,7 +21,7 @@ func fixtures(t testing.TB) map[string]string {
 		"torchzip/testdata/*.pt": format.TorchZip, "torchzip/testdata/*.ts": format.TorchZip, "torchzip/testdata/*.distcp": format.TorchZip,
 		"torchlegacy/testdata/*.pth": format.TorchLegacy, "safetensors/testdata/*.safetensors": format.Safetensors,
 		"npy/testdata/*.npy": format.NPY, "npy/testdata/*.npz": format.NPZ, "gguf/testdata/*.gguf": format.GGUF,
-		"onnx/testdata/*.onnx": format.ONNX, "tflite/testdata/*.tflite": format.TFLite, "ctranslate2/testdata/*.bin": format.CTranslate2,
+		"onnx/testdata/*.onnx": format.ONNX, "tflite/testdata/*.tflite": format.TFLite, "tfbundle/testdata/*.index": format.TFBundle, "ctranslate2/testdata/*.bin": format.CTranslate2,
 		"hdf5/testdata/*.h5": format.HDF5, "hdf5/testdata/*.keras": format.Keras, "msgpack/testdata/*.msgpack": format.FlaxMsgpack,
 	} {
 		files, err := filepath.Glob("../" + ext)

@@ -312,6 +312,84 @@ def tflite():
     room.close()
 
 
+# ---- TensorFlow bundles
+
+
+def tfbundle():
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(7)
+    room = Room("tfbundle")
+    room.format = "tf-bundle"
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+    def text(data, value):  # of a tensor that is one string: varint length, CRC, contents
+        at = data.index(value)
+        n = 1 if len(value) < 128 else 2
+        return data[at - 4 - n:at + len(value)]
+
+    def rows(prefix, skip=()):
+        files = sorted(f for f in os.listdir(room.dir) if f.startswith(prefix + ".data-"))
+        contents = {f: open(room.path(f), "rb").read() for f in files}
+        reader = tf.train.load_checkpoint(room.path(prefix))
+        where = {f: ([], []) for f in files}
+        for name in reader.get_variable_to_shape_map():
+            if name in skip:
+                continue
+            a = reader.get_tensor(name)
+            short = name.removesuffix(suffix)
+            if isinstance(a, bytes):
+                (f, cut), = [(f, text(d, a)) for f, d in contents.items() if a in d]
+                where[f][1].append((short, cut))
+            else:
+                f, = [f for f, d in contents.items() if a.tobytes() in d] or files
+                where[f][0].append(of(short, a))
+        return files, where
+
+    def add(prefix, skip=(), more={}):
+        files, where = rows(prefix, skip)
+        for f in files:
+            named, bare = where[f]
+            room.add(f, named + more.get(f, []), bare=bare)
+
+    # A training checkpoint with a Keras model and Adam's moments, as tf.train.Checkpoint writes it.
+    model = tf.keras.Sequential([tf.keras.Input((5,)), tf.keras.layers.Dense(7, name="one"), tf.keras.layers.Dense(3, name="two")])
+    model.compile("adam", "mse")
+    model.fit(normal(8, 5), normal(8, 3), verbose=0)
+    tf.train.Checkpoint(model=model).write(room.path("adam"))
+    add("adam")
+
+    # Every dtype, 0-d and empty.
+    kinds = {n: np.frombuffer(RNG.bytes(12 * np.dtype(n).itemsize), n).reshape(3, 4) for n in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")}
+    kinds |= {"bool": np.array([True, False, True]), "complex64": (normal(3) + 1j).astype("c8"), "complex128": normal(3) + 1j * np.ones(3), "scalar": np.float32(2.5)}
+    variables = {n: tf.Variable(a) for n, a in kinds.items()}
+    variables["bfloat16"] = tf.Variable(tf.cast(normal(9), tf.bfloat16))
+    tf.train.Checkpoint(**variables).write(room.path("kinds"))
+    add("kinds")
+
+    # TensorFlow 1: a variable in two parts, and a large table so that keys share prefixes over several blocks.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as s:
+        w = normal(4, 6)
+        tf.compat.v1.get_variable("scope/parted", initializer=tf.constant(w), partitioner=tf.compat.v1.fixed_size_partitioner(2))
+        for i in range(60):
+            tf.compat.v1.get_variable(f"scope/layer_with_a_long_name/{i:03}/bias", initializer=tf.constant(normal(3)))
+        s.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(s, room.path("parts"), write_meta_graph=False)
+    parts = [("scope/parted#0102" + "".join(f"{0x80 + n:02x}" for n in (2 * i, 2, 0, 6)), "F32", (2, 6), w[2 * i:2 * i + 2].tobytes()) for i in (0, 1)]
+    add("parts", skip=["scope/parted"], more={"parts.data-00000-of-00001": parts})
+
+    # Two shards, as the checkpoints of two devices or workers are merged.
+    from tensorflow.python.ops import gen_io_ops
+    for i, names in enumerate((["a", "b"], ["c"])):
+        gen_io_ops.save_v2(room.path(f"worker{i}"), names, [""] * len(names), [tf.constant(normal(4, 2)) for _ in names])
+    gen_io_ops.merge_v2_checkpoints([room.path("worker0"), room.path("worker1")], room.path("shards"), delete_old_dirs=False)
+    add("shards")
+    for f in os.listdir(room.dir):
+        if f == "checkpoint":
+            os.remove(room.path(f))
+    room.close()
+
+
 # ---- npy
 
 
@@ -407,6 +485,6 @@ def ctranslate2():
 
 
 if __name__ == "__main__":
-    for make in (onnx, npy, tflite, ctranslate2):
+    for make in (onnx, npy, tflite, tfbundle, ctranslate2):
         if len(sys.argv) < 2 or make.__name__ in sys.argv[1:]:
             make()

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"coral/delta/format"
-	"coral/delta/format/dtype"
 )
 
 // builder makes flatbuffers front to back, with all distances given by the test.
@@ -126,30 +125,5 @@ func TestUnknown(t *testing.T) {
 		if _, err := parse(b); !errors.Is(err, format.ErrDamaged) {
 			t.Errorf("%q: %v", b, err)
 		}
-	}
-}
-
-// TestOverlaps: no program writes buffers that overlap. One inside another has its tensor in the other's payload; one that
-// overlaps in part is left out.
-func TestOverlaps(t *testing.T) {
-	var m model
-	add := func(at, n int64, name string) {
-		m.found = append(m.found, found{at: at, n: n, name: name, typ: 0, shape: []int64{n / 4}})
-	}
-	add(100, 40, "a")
-	add(120, 40, "partly")
-	add(104, 8, "inside")
-	add(160, 8, "b")
-	add(100, 16, "begin")
-	m.build()
-	if err := m.Check(1000); err != nil {
-		t.Fatal(err)
-	}
-	names := ""
-	for _, x := range m.Tensors {
-		names += x.Name + " "
-	}
-	if names != "a begin inside b " || len(m.Payloads) != 2 || m.Payloads[0].DType != dtype.F32 {
-		t.Errorf("%s%+v", names, m.Payloads)
 	}
 }

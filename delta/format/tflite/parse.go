@@ -10,11 +10,9 @@
 package tflite
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"coral/delta/format"
 	"coral/delta/format/dtype"
@@ -49,7 +47,7 @@ func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 	if err := m.Err(); err != nil {
 		return nil, fmt.Errorf("parse tflite: %w", err)
 	}
-	m.build()
+	m.AddRanges(m.found)
 	return &m.Layout, nil
 }
 
@@ -86,18 +84,9 @@ var elements = [...]element{
 type model struct {
 	flatbuffer
 	format.Builder
-	found []found
+	found []format.Range
 	names int
 	dims  int
-}
-
-// found is a tensor with data.
-type found struct {
-	at, n  int64
-	name   string
-	typ    uint8
-	sparse bool
-	shape  []int64
 }
 
 // walk finds the tensors of all subgraphs. A file may lead it to the same table again and again; the number of tensors looked at is bounded all the same.
@@ -134,17 +123,18 @@ func (m *model) tensor(t table, buffers, n int64) {
 	if m.Err() != nil || size == 0 || m.names > format.MaxNames-format.MaxNameBytes || m.dims > format.MaxAllDims-format.MaxDims {
 		return
 	}
-	f := found{at: at, n: size, name: m.text(t, tensorName), typ: m.u8(t, tensorType), sparse: m.slot(t, tensorSparsity) > 0}
+	e := elementOf(m.u8(t, tensorType))
 	dims, rank := m.vector(t, tensorShape, 4)
 	if rank > format.MaxDims {
-		rank, f.typ = 0, 5 // bytes
+		rank, e = 0, element{}
 	}
-	f.shape = make([]int64, rank)
-	for k := range f.shape {
-		f.shape[k] = int64(int32(m.U32(dims + 4*int64(k)))) // a negative one fits no data
+	f := format.Range{Name: m.text(t, tensorName), DType: e.kind, Packed: e.packed, Sparse: m.slot(t, tensorSparsity) > 0, Offset: at, Length: size}
+	f.Shape = make([]int64, rank)
+	for k := range f.Shape {
+		f.Shape[k] = int64(int32(m.U32(dims + 4*int64(k)))) // a negative one fits no data
 	}
-	m.names += len(f.name)
-	m.dims += len(f.shape)
+	m.names += len(f.Name)
+	m.dims += len(f.Shape)
 	m.found = append(m.found, f)
 }
 
@@ -164,54 +154,10 @@ func (m *model) buffer(t table) (at, n int64) {
 	return int64(off), int64(size)
 }
 
-// build makes payloads of the buffers. Tensors of the same buffer are in one payload; a buffer that overlaps another in part, which no program writes, is left out.
-func (m *model) build() {
-	slices.SortStableFunc(m.found, func(a, b found) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(b.n, a.n)) })
-	end := int64(0)
-	for i := range m.found {
-		f := &m.found[i]
-		switch {
-		case f.at >= end:
-			m.first(f)
-			if !m.Full() {
-				end = f.at + f.n
-			}
-		case f.at+f.n <= end:
-			m.again(f, m.found[max(0, i-lookBack):i])
-		}
-	}
-}
-
-// first adds f and its payload.
-func (m *model) first(f *found) {
-	e := f.element()
-	w := int64(e.kind.Width())
-	if f.sparse && w > 0 && f.n%w == 0 { // the elements that are not zero
-		m.AddPayload(format.Payload{Offset: f.at, Length: f.n, DType: e.kind, Name: f.name})
-		return
-	}
-	m.AddData(f.name, e.kind, e.packed, f.shape, f.at, f.n)
-}
-
-// lookBack is how many tensors of one buffer are compared to tell whether a further one is new.
-const lookBack = 32
-
-// again adds f, in the payload of another, if it is no tensor that was there before: subgraphs for several signatures name the same ones.
-func (m *model) again(f *found, before []found) {
-	if slices.ContainsFunc(before, func(b found) bool { return f.at == b.at && f.name == b.name && slices.Equal(f.shape, b.shape) }) {
-		return
-	}
-	var one format.Builder
-	e := f.element()
-	one.AddData(f.name, e.kind, e.packed, f.shape, f.at, f.n)
-	if !f.sparse && len(one.Tensors) == 1 {
-		m.AddTensor(one.Tensors[0])
-	}
-}
-
-func (f *found) element() element {
-	if int(f.typ) < len(elements) {
-		return elements[f.typ]
+// elementOf returns what a TensorType is here.
+func elementOf(typ uint8) element {
+	if int(typ) < len(elements) {
+		return elements[typ]
 	}
 	return element{}
 }
