@@ -24,6 +24,7 @@ const (
 	NPZ         = "npz"
 	GGUF        = "gguf"
 	ONNX        = "onnx"
+	ONNXData    = "onnx-data" // external data of an ONNX model
 	TFLite      = "tflite"
 	TFBundle    = "tf-bundle"
 	CTranslate2 = "ctranslate2"

@@ -51,13 +51,15 @@ type Payload struct {
 // Rows reads testdata/expect.json.
 func Rows(t T) []Row {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "expect.json"))
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
+	return RowsOf(t, "expect.json")
+}
+
+// RowsOf reads a file like expect.json: that of files which are cut by another file beside them.
+func RowsOf(t T, file string) []Row {
+	t.Helper()
 	var rows []Row
-	if err := json.Unmarshal(b, &rows); err != nil {
-		t.Fatalf("expect.json: %v", err)
+	if err := json.Unmarshal(File(t, file), &rows); err != nil {
+		t.Fatalf("%s: %v", file, err)
 	}
 	return rows
 }

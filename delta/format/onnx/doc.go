@@ -9,5 +9,5 @@
 // "<node>.<attribute>", where a node without a name goes by its first output. Inside a subgraph all of this follows "<node>.<attribute>.", inside a
 // function "<function>.".
 //
-// Tensors with external data lie in another file, which has no structure of its own.
+// Tensors with external data lie in another file, which says nothing itself: ParseData cuts it by the model.
 package onnx

@@ -36,7 +36,7 @@ func floats(n int, dims ...uint64) []byte {
 	return field(nil, graphInitializer, field(field(t, tensorName, []byte("w")), tensorRawData, make([]byte, n)))
 }
 
-func parse(b []byte) (*format.Layout, error) { return Parse(bytes.NewReader(b), int64(len(b))) }
+func parseBytes(b []byte) (*format.Layout, error) { return Parse(bytes.NewReader(b), int64(len(b))) }
 
 func TestHostile(t *testing.T) {
 	nested := func(depth int) []byte {
@@ -73,7 +73,7 @@ func TestHostile(t *testing.T) {
 		"raw data twice":    {file(field(nil, graphInitializer, field(field(number(number(nil, 1, 1), 2, 1), 9, make([]byte, 4)), 9, make([]byte, 4)))), nil, 1, 4},
 		"floats of doubles": {file(field(nil, graphInitializer, field(number(number(nil, 1, 1), 2, 11), 4, make([]byte, 8)))), nil, 1, 8},
 	} {
-		l, err := parse(c.b)
+		l, err := parseBytes(c.b)
 		if !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %v", name, err, c.err)
 			continue
@@ -107,7 +107,7 @@ func TestNamesBounded(t *testing.T) {
 		g = field(nil, graphNode, field(field(field(nil, nodeName, long), nodeOpType, []byte("If")), nodeAttribute, field(nil, attrGraph, g)))
 	}
 	b := file(g)
-	l, err := parse(b)
+	l, err := parseBytes(b)
 	if err != nil || len(l.Tensors) != 1 || len(l.Tensors[0].Name) > format.MaxNameBytes {
 		t.Fatalf("%+v, %v", l, err)
 	}

@@ -55,11 +55,20 @@ const maxIRVersion = 127
 // Parse cuts a model of size bytes. Protobuf has no magic: a file is a model if it begins with its IR version, has no top-level field but a
 // model's, and has a graph with something in it. Until that is seen, whatever is wrong means format.ErrUnknown.
 func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
+	m, err := parse(r, size, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &m.Layout, nil
+}
+
+// parse walks a model of size bytes for its own tensors or, if d is given, for those of a data file.
+func parse(r io.ReaderAt, size int64, d *data) (*model, error) {
 	head := scan.New(r, 0, min(size, 2))
 	if tag, version := head.Byte(), head.Byte(); tag != modelIRVersion<<3|protowire.Varint || version == 0 || version > maxIRVersion {
 		return nil, head.UnknownOr()
 	}
-	m := model{Reader: protowire.New(kind, r, 0, size), end: size}
+	m := model{Reader: protowire.New(kind, r, 0, size), end: size, data: d}
 	m.Format = kind
 	m.walk()
 	err := m.Err()
@@ -69,7 +78,7 @@ func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 	case err != nil:
 		return nil, fmt.Errorf("parse onnx: %w", err)
 	}
-	return &m.Layout, nil
+	return &m, nil
 }
 
 // model is a model being walked.
@@ -77,7 +86,8 @@ type model struct {
 	*protowire.Reader
 	format.Builder
 	end  int64
-	sure bool // a graph with a node, tensor or value in it was seen
+	sure bool  // a graph with a node, tensor or value in it was seen
+	data *data // nil: the model's own tensors are wanted, and not those of a data file
 }
 
 func (m *model) walk() {

@@ -14,6 +14,7 @@ const (
 	tensorName       = 8
 	tensorRawData    = 9
 	tensorDoubleData = 10
+	tensorExternal   = 13
 )
 
 // element is what a TensorProto.DataType is here.
@@ -42,6 +43,8 @@ type tensor struct {
 	field int  // that holds the data
 	at, n int64
 	end   int64 // of the message
+
+	external place // only looked for by ParseData
 }
 
 // tensor walks a TensorProto. It reads none of its data.
@@ -61,6 +64,8 @@ func (m *model) tensor(end int64) tensor {
 		case f.Wire != protowire.Len:
 		case f.Number == tensorName:
 			t.name = m.Text(f)
+		case f.Number == tensorExternal && m.data != nil:
+			m.external(&t.external, f.End)
 		case f.Number == tensorRawData || f.Number == tensorFloatData || f.Number == tensorDoubleData:
 			t.field, t.at, t.n = f.Number, f.At, f.Len()
 		}
@@ -89,6 +94,10 @@ func (m *model) add(t *tensor, name string) {
 		return
 	}
 	e, known := elements[t.typ]
+	if m.data != nil {
+		m.data.add(t, e, name)
+		return
+	}
 	if t.at < 0 {
 		if n, ok := format.Elements(t.shape); known && ok && n == 0 && !t.wide {
 			m.AddTensor(format.Tensor{Name: format.CleanName(name), DType: e.kind, Shape: t.shape, Offset: t.end})

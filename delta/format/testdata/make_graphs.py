@@ -158,6 +158,27 @@ def onnx():
     os.remove(room.path("external.data"))
     room.add("external.onnx", [of("b", b)])
 
+    # The same under the names that exporters give, with a constant and two tensors in the same bytes: a row for the data file.
+    rows, room.rows = room.rows, []
+    room.format = "onnx-data"
+    inits = [nh.from_array(w, "w"), nh.from_array(c, "c")]
+    m = h.make_model(h.make_graph([], "external", *io, inits))
+    o.external_data_helper.convert_model_to_external_data(m, location="large.onnx_data", size_threshold=100, convert_attribute=False)
+    if os.path.exists(room.path("large.onnx_data")):
+        os.remove(room.path("large.onnx_data"))  # else it grows
+    o.save(m, room.path("large.onnx"))
+    m = o.load(room.path("large.onnx"), load_external_data=False)
+    t = m.graph.initializer.add()
+    t.CopyFrom(m.graph.initializer[0])
+    t.name = "tied"
+    open(room.path("large.onnx"), "wb").write(m.SerializeToString())
+    room.add("large.onnx_data", [of("w", w), of("c", c)], tied=[of("tied", w)])
+    with open(room.path("external.json"), "w") as f:
+        json.dump(room.rows, f, separators=(",", ":"))
+        f.write("\n")
+    room.rows, room.format = rows, "onnx"
+    room.add("large.onnx", [])
+
     # A shape that the data does not fit, and a type that is newer than the program: payloads all the same.
     inits = []
     raw("misfit", T.FLOAT, [3], RNG.bytes(8))
