@@ -56,6 +56,7 @@ func (s *Store) ingest(ctx context.Context, r io.ReaderAt, size int64, hint Hint
 		return IngestResult{}, fmt.Errorf("content store is closed: %w", errs.Invalid)
 	}
 	again, _ := r.(Reopener)
+	beside, _ := r.(Beside)
 	if size <= smallFile {
 		buf := smallBuffers.Get().(*[]byte)
 		defer smallBuffers.Put(buf)
@@ -64,7 +65,7 @@ func (s *Store) ingest(ctx context.Context, r io.ReaderAt, size int64, hint Hint
 		}
 		r = bytes.NewReader((*buf)[:size])
 	}
-	in := &ingest{s: s, r: r, size: size, hint: hint, again: again, strategy: delta.Strategy(s.strategy.Load()), hash: oid.NewHasher()}
+	in := &ingest{s: s, r: r, size: size, hint: hint, again: again, beside: beside, strategy: delta.Strategy(s.strategy.Load()), hash: oid.NewHasher()}
 	return in.run(ctx)
 }
 
@@ -75,6 +76,7 @@ type ingest struct {
 	size   int64
 	hint   Hint
 	again  Reopener // nil: the file is not there later
+	beside Beside   // nil: nothing is known of other files
 	habits habits
 	layout *format.Layout // nil: opaque
 	shapes [][]int64      // of the tensors that fill a payload, by payload; nil if none does. Read only once batches are sent, as is
@@ -88,7 +90,9 @@ type ingest struct {
 }
 
 func (in *ingest) run(ctx context.Context) (IngestResult, error) {
-	in.parse()
+	if in.layout = in.companionLayout(ctx); in.layout == nil {
+		in.parse()
+	}
 	pieces := planFile(in.layout, in.size)
 	if in.layout != nil {
 		in.prev = in.s.loadPrevious(ctx, in.hint)
@@ -98,6 +102,9 @@ func (in *ingest) run(ctx context.Context) (IngestResult, error) {
 		return IngestResult{}, err
 	}
 	m := in.manifest()
+	if in.unchanged(ctx, m) {
+		return IngestResult{Manifest: in.hint.Prev, Size: in.size, New: in.added.Load()}, nil
+	}
 	id, err := in.putManifest(ctx, m)
 	if err != nil {
 		return IngestResult{}, err

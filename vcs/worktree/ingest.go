@@ -99,7 +99,7 @@ func (t *Tree) storeSpool(ctx context.Context, id spoolID, path string, prev oid
 	if head := t.headManifest(ctx, path); !head.IsZero() {
 		prev = head
 	}
-	manifest, _, err = t.set.deps.Ingest(ctx, spooled{f, t.set.spool, id}, before.Size, path, prev)
+	manifest, _, err = t.set.deps.Ingest(ctx, spooled{f, t.set.spool, id, beside{t, path}}, before.Size, path, prev)
 	if err != nil {
 		return oid.ID{}, stat, false, err
 	}
@@ -114,6 +114,7 @@ type spooled struct {
 	*os.File
 	spool *spool
 	id    spoolID
+	beside
 }
 
 // Reopen opens the file anew; the caller closes it.

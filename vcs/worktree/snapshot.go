@@ -280,9 +280,9 @@ func (t *Tree) storeFrozen(ctx context.Context, x *frozenFile) error {
 		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 			return fmt.Errorf("stat spool file %s: %w", x.spool, err)
 		}
-		var r io.ReaderAt = f
+		r := frozenSource{f, beside{t, x.path}}
 		if try == openReads {
-			r = padded{f, st.Size}
+			r.ReaderAt = padded{f, st.Size}
 		}
 		prev := x.prev
 		if head := t.headManifest(ctx, x.path); !head.IsZero() {
@@ -298,6 +298,12 @@ func (t *Tree) storeFrozen(ctx context.Context, x *frozenFile) error {
 			return err
 		}
 	}
+}
+
+// frozenSource is a spool file as a snapshot reads it.
+type frozenSource struct {
+	io.ReaderAt
+	beside
 }
 
 // padded reads zeros where a file has become shorter than it was.
