@@ -133,3 +133,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// onlyBegin is a file whose first bytes can be read, and no others.
+type onlyBegin struct {
+	b []byte
+}
+
+func (f onlyBegin) ReadAt(p []byte, off int64) (int, error) {
+	if off >= int64(len(f.b)) {
+		return 0, os.ErrPermission
+	}
+	n := copy(p, f.b[off:])
+	if n < len(p) {
+		return n, os.ErrPermission
+	}
+	return n, nil
+}
+
+// TestReadsTheBegin: parsers that come before that of a file need no more than its header: the rest of a stored file would have to be
+// decoded for them, and may be damaged.
+func TestReadsTheBegin(t *testing.T) {
+	head := []byte(`{"w":{"dtype":"F32","shape":[1000],"data_offsets":[0,4000]}}    `)
+	b := append([]byte{byte(len(head)), 0, 0, 0, 0, 0, 0, 0}, head...)
+	l, err := Parse(onlyBegin{b}, int64(len(b))+4000)
+	if err != nil || l.Format != format.Safetensors {
+		t.Errorf("%s, %v", l.Format, err)
+	}
+}

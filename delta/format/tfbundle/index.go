@@ -19,6 +19,12 @@ const maxEntry = 1 << 20
 
 // ReadIndex reads an index file of size bytes. It returns format.ErrUnknown if it is none: no table, or one without a bundle's header.
 func ReadIndex(r io.ReaderAt, size int64) (*Bundle, error) {
+	// The first entry of the first block is the header's, with an empty key and a short message that begins with its number of shards. So
+	// only files that begin like this are read at the end.
+	head := scan.New(r, 0, min(size, 4))
+	if b := head.Next(4); b == nil || b[0] != 0 || b[1] != 0 || b[2] == 0 || b[2] >= 0x80 || b[3] != 1<<3|protowire.Varint {
+		return nil, head.UnknownOr()
+	}
 	t, index, err := openTable(r, size)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,6 @@
 package tflite
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -35,13 +34,11 @@ func (Parser) Parse(r io.ReaderAt, size int64) (*format.Layout, error) { return 
 
 // Parse cuts a model of size bytes. It returns format.ErrUnknown if the magic is missing.
 func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
-	m := model{flatbuffer: flatbuffer{scan.NewPages(r, size)}}
-	if size < 8 || m.U32(4) != magic {
-		if err := m.Err(); err != nil && !errors.Is(err, format.ErrDamaged) {
-			return nil, err
-		}
-		return nil, format.ErrUnknown
+	head := scan.New(r, 0, min(size, 8))
+	if head.U32(); head.U32() != magic {
+		return nil, head.UnknownOr()
 	}
+	m := model{flatbuffer: flatbuffer{scan.NewPages(r, size)}}
 	m.Format = kind
 	m.walk()
 	if err := m.Err(); err != nil {
