@@ -78,12 +78,14 @@ under --to. What was there under the same name is replaced. Commit with 'coral s
 
 func newExportCmd(a *app) *cobra.Command {
 	return verb(a, &cobra.Command{
-		Use:   "export REV[:PATH] DIR",
-		Short: "Write a commit's files to a plain directory",
+		Use:   "export REV[:PATH] DIR | FILE.tar[.gz|.zst]",
+		Short: "Write a commit's files to a plain directory or an archive",
 		Long: `Write the files of a commit, or those under PATH, to DIR, which must be empty or new. Kinds, permission bits and times are kept,
-and every file is verified against the hash recorded when it was stored.`,
+and every file is verified against the hash recorded when it was stored. A name that ends in .tar, .tar.gz, .tgz, .tar.zst or .tzst
+makes an archive of that name, which must be new; the same commit gives the same bytes each time.`,
 		Example: `  coral export v1 /tmp/v1
-  coral export main~2:checkpoint-500 ./checkpoint-500`,
+  coral export main~2:checkpoint-500 ./checkpoint-500
+  coral export v1 -o /tmp/v1.tar.zst`,
 	}, func(p *printer, _ service.Request, r service.ExportResult) error {
 		p.line("%s, %s of %s written to %s (%s)", count(int64(r.Files), "file"), size(r.Bytes), short(r.Commit), safe(r.Dir), seconds(r.Seconds))
 		return nil

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -10,21 +11,28 @@ import (
 	"coral/internal/control"
 	"coral/internal/errs"
 	"coral/internal/oid"
+	"coral/vcs"
 )
 
 // ExportRequest is `coral export`.
 type ExportRequest struct {
 	Target Target       `json:"target"`
-	Dir    control.Text `json:"dir"`
+	Dir    control.Text `json:"dir"` // or the archive
 }
 
 // Flags implements Request.
-func (r *ExportRequest) Flags(*pflag.FlagSet) {}
+func (r *ExportRequest) Flags(f *pflag.FlagSet) {
+	f.StringVarP((*string)(&r.Dir), "output", "o", "", "the `directory`, or archive (.tar, .tar.gz, .tar.zst), to write")
+}
 
 // SetArgs implements Request.
 func (r *ExportRequest) SetArgs(args []string) (err error) {
-	if len(args) < 2 {
-		return control.Usagef("export: give REV[:PATH] and a directory to write")
+	n := 2
+	if r.Dir != "" {
+		n = 1
+	}
+	if len(args) < n {
+		return control.Usagef("export: give REV[:PATH] and a directory or archive to write")
 	}
 	if err := refuseEmpty("export", args); err != nil {
 		return err
@@ -32,8 +40,10 @@ func (r *ExportRequest) SetArgs(args []string) (err error) {
 	if r.Target, err = ParseTarget("export", args[0]); err != nil {
 		return err
 	}
-	r.Dir = control.Text(args[1])
-	return atMost("export", args, 2)
+	if n == 2 {
+		r.Dir = control.Text(args[1])
+	}
+	return atMost("export", args, n)
 }
 
 // Access implements Request.
@@ -79,7 +89,11 @@ func (s *Service) export(ctx context.Context, r *ExportRequest, p Progress) (Exp
 	}
 	start := time.Now()
 	res := ExportResult{Commit: id, Path: control.Text(r.Target.Path), Dir: r.Dir}
-	err = s.repo.Export(ctx, id, r.Target.Path, dir, func(files int, bytes int64) {
+	export := s.repo.Export
+	if fi, err := os.Stat(dir); vcs.ArchiveName(dir) && (err != nil || !fi.IsDir()) {
+		export = s.repo.ExportArchive
+	}
+	err = export(ctx, id, r.Target.Path, dir, func(files int, bytes int64) {
 		res.Files, res.Bytes = files, bytes
 		p(control.Progress{Step: "export", Done: bytes, Unit: "bytes", Files: files})
 	})
