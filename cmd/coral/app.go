@@ -81,7 +81,7 @@ func (a *app) fail(err error) int {
 	return exitCode(err)
 }
 
-// resultError is a failure whose report is the result itself: damage that fsck found, or what --fail-on looked for. why, if there is one, is told on
+// resultError is a failure whose report is the result itself: damage that fsck found, conflicts of a merge, or what --fail-on looked for. why, if there is one, is told on
 // stderr alone, and its class decides the exit code.
 type resultError struct{ why error }
 
@@ -191,6 +191,11 @@ func run[R any](ctx context.Context, a *app, v *service.Verb, req service.Reques
 func verdict(r any) error {
 	if f, ok := r.(interface{ Failed() bool }); ok && f.Failed() {
 		return &resultError{}
+	}
+	if b, ok := r.(interface{ Err() error }); ok {
+		if why := b.Err(); why != nil {
+			return &resultError{why}
+		}
 	}
 	if v, ok := r.(interface{ Violated() error }); ok {
 		if why := v.Violated(); why != nil {

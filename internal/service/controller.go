@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,11 @@ func (s *Service) Run(ctx context.Context, line string) (reply []byte, err error
 			result, err = s.do(ctx, v, req, nil)
 		}
 	}()
+	if bad, ok := result.(interface{ Err() error }); ok && err == nil && bad.Err() != nil { // the reply says more than the error
+		reply, merr := MarshalJSON(result)
+		s.log.Warn("control file", "line", control.OneLine(line), "err", control.OneLine(bad.Err().Error()))
+		return reply, cmp.Or(merr, bad.Err())
+	}
 	if err == nil {
 		if reply, err = MarshalJSON(result); err == nil {
 			s.log.Info("control file", "line", control.OneLine(line))

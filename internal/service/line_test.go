@@ -82,6 +82,8 @@ func TestParseLine(t *testing.T) {
 		{`branch -m new`, &BranchRequest{Names: []string{"new"}, Move: true}},
 		{`tag v1 main -m best`, &TagRequest{Names: []string{"v1", "main"}, Message: "best"}},
 		{`checkout -b new main`, &CheckoutRequest{Rev: "main", New: "new"}},
+		{`merge b -s slerp:t=0.3 -s '*:*bias=ours' --theirs-for *.json -n`, &MergeRequest{With: []string{"b"}, Strategy: "slerp:t=0.3", DryRun: true,
+			Rules: []mergeRule{{"*:*bias", "ours"}, {"*.json", "theirs"}}}},
 		{`cache drop`, &CacheRequest{Drop: true}},
 		{`gc --keep 2w --dry-run`, &GCRequest{Keep: Duration(14 * 24 * 3600e9), DryRun: true}},
 		{`gc`, &GCRequest{Keep: DefaultKeep}},
@@ -89,7 +91,7 @@ func TestParseLine(t *testing.T) {
 		{`add /a /b --to x`, &AddRequest{Files: []control.Text{"/a", "/b"}, To: "x"}},
 		{"", nil}, {"coral", nil}, {"frobnicate", nil}, {"status x", nil}, {"snapshot --nope", nil}, {"snapshot --metric loss", nil},
 		{"snapshot --metric loss=x", nil}, {"log -n x", nil}, {"log -n -1", nil}, {"branch -d", nil}, {"branch a b c", nil}, {"branch -d -m a", nil},
-		{"tag -m x", nil}, {"checkout", nil}, {"cache fill", nil}, {"gc --keep -1h", nil}, {"add", nil}, {"add ''", nil}, {"show ../x:../y", nil},
+		{"tag -m x", nil}, {"merge", nil}, {"merge b -s mean", nil}, {"merge b c -s slerp", nil}, {"merge b --alpha 1 -s average", nil}, {"merge b --recipe x", nil}, {"checkout", nil}, {"cache fill", nil}, {"gc --keep -1h", nil}, {"add", nil}, {"add ''", nil}, {"show ../x:../y", nil},
 		{"mount /x", nil}, {"fsck", nil}, {"cat main:x", nil}, {"snapshot --help", nil},
 	} {
 		_, got, err := ParseLine(c.line, nil)

@@ -75,6 +75,7 @@ var Verbs = []*Verb{
 	verb("branch", (*Service).branch).line(),
 	verb("tag", (*Service).tag).line(),
 	verb("checkout", (*Service).checkout).line(),
+	verb("merge", (*Service).merge).line(),
 	verb("stats", (*Service).stats).line(),
 	verb("similar", (*Service).similar).line(),
 	verb("cache", (*Service).cache).line(),
