@@ -22,8 +22,8 @@ import (
 	"coral/vcs/merge/method"
 )
 
-// tensorFile makes a safetensors file of F32 tensors, in order of their names.
-func tensorFile(tensors map[string][]float32) string {
+// mergeWeights makes a safetensors file of F32 tensors, in order of their names.
+func mergeWeights(tensors map[string][]float32) string {
 	var names []string
 	for n := range tensors {
 		names = append(names, n)
@@ -173,7 +173,7 @@ func TestMergeTensors(t *testing.T) {
 	ours, theirs := cloneTensors(base), cloneTensors(base)
 	ours["a"], ours["c"], ours["d"] = ramp(1000, 3), ramp(3, 2), ramp(1000, 5)
 	theirs["b"], theirs["c"], theirs["d"], theirs["tiny"] = ramp(1000, 6), ramp(3, 4), ramp(1000, 5), []float32{7}
-	fork(t, r, map[string]string{"m.safetensors": tensorFile(base)}, map[string]map[string]string{"main": {"m.safetensors": tensorFile(ours)}, "b": {"m.safetensors": tensorFile(theirs)}})
+	fork(t, r, map[string]string{"m.safetensors": mergeWeights(base)}, map[string]map[string]string{"main": {"m.safetensors": mergeWeights(ours)}, "b": {"m.safetensors": mergeWeights(theirs)}})
 	res, err := r.Merge(bg, MergeOptions{With: []string{"b"}, Strategy: strategy(t, "fail")})
 	must(t, err)
 	if want := []merge.Conflict{{Path: "m.safetensors", Tensor: "c", Why: "changed on several sides"}}; !slices.Equal(res.Conflicts, want) {
@@ -188,7 +188,7 @@ func TestMergeTensors(t *testing.T) {
 	must(t, err)
 	want := cloneTensors(ours)
 	want["b"], want["c"], want["tiny"] = theirs["b"], ramp(3, 3), theirs["tiny"]
-	if got := fileOf(t, r, "main", "m.safetensors"); got != tensorFile(want) {
+	if got := fileOf(t, r, "main", "m.safetensors"); got != mergeWeights(want) {
 		t.Error("the file is another")
 	}
 	if res.Taken != 2 || res.Computed != 1 {
@@ -208,7 +208,7 @@ func cloneTensors(m map[string][]float32) map[string][]float32 {
 func TestMergeSoup(t *testing.T) {
 	r := newRepo(t)
 	files := func(slope float32) map[string]string {
-		return map[string]string{"m.safetensors": tensorFile(map[string][]float32{"w": ramp(500, slope), "same": ramp(500, 9)})}
+		return map[string]string{"m.safetensors": mergeWeights(map[string][]float32{"w": ramp(500, slope), "same": ramp(500, 9)})}
 	}
 	add(t, r, files(1))
 	snap(t, r, "1")
@@ -236,7 +236,7 @@ func TestMergeSoup(t *testing.T) {
 func TestMergeRefuses(t *testing.T) {
 	r := newRepo(t)
 	shape := func(n int) map[string]string {
-		return map[string]string{"m.safetensors": tensorFile(map[string][]float32{"w": ramp(n, float32(n))})}
+		return map[string]string{"m.safetensors": mergeWeights(map[string][]float32{"w": ramp(n, float32(n))})}
 	}
 	fork(t, r, shape(300), map[string]map[string]string{"main": shape(301), "b": shape(302)})
 	head := snapHead(t, r, "main")
