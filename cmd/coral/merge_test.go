@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ func model(a, b float32) string {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v*float32(i+1)))
 		}
 	}
-	head := fmt.Sprintf(`{"a":{"dtype":"F32","shape":[256],"data_offsets":[0,1024]},"b":{"dtype":"F32","shape":[16,16],"data_offsets":[1024,2048]}}`)
+	head := `{"a":{"dtype":"F32","shape":[256],"data_offsets":[0,1024]},"b":{"dtype":"F32","shape":[16,16],"data_offsets":[1024,2048]}}`
 	head += strings.Repeat(" ", 7-(len(head)+7)%8)
 	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(head)))) + head + string(data)
 }
