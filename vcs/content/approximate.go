@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"coral/delta"
 	"coral/delta/format"
@@ -157,12 +158,29 @@ func matrices(l *format.Layout) map[int64]*format.Tensor {
 // optimizerState lists last components of names of state that training cannot go on with once it is changed: a second moment becomes negative.
 var optimizerState = []string{"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "grad_avg", "acc_delta"}
 
+// optimizerFolder lists components of names below which all is an optimizer's: Keras, Keras before 3, optax in flax, DeepSpeed and others in torch. There
+// last components say nothing: optimizer/vars/7.
+var optimizerFolder = []string{"optimizer", "optimizer_weights", "opt_state", "optimizer_state", "optimizer_states", "optimizer_state_dict"}
+
+// isOptimizerState reports whether a payload of this name is state of an optimizer.
+func isOptimizerState(name string) bool {
+	if slices.Contains(optimizerState, lastComponent(name)) {
+		return true
+	}
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '.' || r == '/' }) {
+		if slices.Contains(optimizerFolder, part) {
+			return true
+		}
+	}
+	return false
+}
+
 // unfit says why a payload cannot be approximated, or "".
 func unfit(p *format.Payload, t *format.Tensor, ok bool) string {
 	switch {
 	case !lossy.Codes(p.DType):
 		return WhyKind
-	case slices.Contains(optimizerState, lastComponent(p.Name)):
+	case isOptimizerState(p.Name):
 		return WhyState
 	case !ok || t.DType != p.DType || t.Length > p.Length || len(t.Shape) < 2 || t.Shape[0] <= 0:
 		return WhyVector

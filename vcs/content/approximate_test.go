@@ -167,3 +167,15 @@ func blobsOf(f *File) map[oid.ID]bool {
 	}
 	return ids
 }
+
+func TestOptimizerState(t *testing.T) {
+	for name, want := range map[string]bool{
+		"state.3.exp_avg": true, "optimizer.state.3.momentum_buffer": true, "optimizer/vars/7": true, "optimizer_weights/adam/dense/kernel_momentum": true,
+		"opt_state.0.mu.Dense_0.kernel": true, "optimizer_state_dict.single_partition_of_fp32_groups.0": true,
+		"layers/dense/vars/0": false, "params.Dense_0.kernel": false, "state.3.weight": false, "my_optimizer.weight": false, "": false,
+	} {
+		if got := isOptimizerState(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
