@@ -6,11 +6,14 @@ root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 tools=$root/.cache/tools
 mkdir -p "$tools"
 
+# starts PROGRAM : what was brought runs
+starts() { "$tools/$1" --version >/dev/null 2>&1 || "$tools/$1" version >/dev/null 2>&1; }
+
 # bring PROGRAM PACKAGE... : unpacks Debian packages and writes a starter that finds their libraries
 bring() {
 	prog=$1
 	shift
-	if command -v "$prog" >/dev/null || [ -x "$tools/$prog" ]; then return 0; fi
+	if command -v "$prog" >/dev/null || { [ -x "$tools/$prog" ] && starts "$prog"; }; then return 0; fi
 	if ! command -v apt-get >/dev/null; then
 		echo "tools.sh: no $prog and no apt-get: install $prog" >&2
 		return 1
@@ -23,9 +26,10 @@ bring() {
 	for deb in "$tmp"/*.deb; do dpkg -x "$deb" "$tools/root"; done
 	rm -rf "$tmp"
 	bin=$(find "$tools/root/usr/bin" "$tools/root/bin" -name "$prog" 2>/dev/null | head -n 1)
-	printf '#!/bin/sh\nLD_LIBRARY_PATH=$(echo %s/usr/lib/*-linux-gnu*) exec %s "$@"\n' "$tools/root" "$bin" >"$tools/$prog"
+	# no path of this checkout is in it: it may be moved
+	printf '#!/bin/sh\nroot=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)/root\nLD_LIBRARY_PATH=$(echo "$root"/usr/lib/*-linux-gnu*) exec "$root/%s" "$@"\n' "${bin#"$tools/root/"}" >"$tools/$prog"
 	chmod +x "$tools/$prog"
-	"$tools/$prog" --version >/dev/null 2>&1 || "$tools/$prog" version >/dev/null || { echo "tools.sh: the unpacked $prog does not start: install $prog" >&2; rm -f "$tools/$prog"; return 1; }
+	starts "$prog" || { echo "tools.sh: the unpacked $prog does not start: install $prog" >&2; rm -f "$tools/$prog"; return 1; }
 }
 
 bring rsync rsync libpopt0

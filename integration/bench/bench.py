@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A mount of Coral against the disk under it, on this machine, in one run. (Against other tools: ratios.py.)
 
-  bench.py CORAL_BINARY [--dir DIR] [--small] [--data DIR]
+  bench.py CORAL_BINARY [--dir DIR] [--small] [--data DIR] [--only TABLES]
 
 DIR is where everything happens (default: a temporary directory in the checkout's .cache, so that it is the same disk);
 --data takes a directory of checkpoints instead of making a fine-tune of MiniLM. Prints Markdown tables and, last, one line of JSON.
@@ -20,7 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TOOLS = os.path.join(ROOT, ".cache", "tools")
-ENV = dict(os.environ, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", PATH=TOOLS + ":" + os.environ["PATH"])
+ENV = dict(os.environ, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", PATH=":".join([TOOLS, TOOLS + "/root/bin", os.environ["PATH"]]))
 result = {}
 
 
@@ -44,13 +44,15 @@ def size(path):
     return sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(path) for f in fs)
 
 
+def cat_file(path, buf=bytearray(1 << 20)):
+    with open(path, "rb", buffering=0) as f:
+        while f.readinto(buf):
+            pass
+
+
 def cat(path):
-    files = sorted(os.path.join(d, f) for d, _, fs in os.walk(path) for f in fs)
-    buf = bytearray(1 << 20)
-    for p in files:
-        with open(p, "rb", buffering=0) as f:
-            while f.readinto(buf):
-                pass
+    for p in sorted(os.path.join(d, f) for d, _, fs in os.walk(path) for f in fs):
+        cat_file(p)
 
 
 def mbs(n, s):
@@ -183,6 +185,7 @@ def main():
     p.add_argument("--dir")
     p.add_argument("--data")
     p.add_argument("--small", action="store_true")
+    p.add_argument("--only", help="io,many,reads,writes,names,tree: these tables")
     a = p.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: needs root to drop the page cache between cold reads")
@@ -192,8 +195,10 @@ def main():
         print(f"Coral {sh(b.coral, 'version').strip()}, {time.strftime('%Y-%m-%d')}, Linux {platform.release()}, {os.cpu_count()} cores, "
               f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB; `{' '.join(sys.argv)}`")
         data = a.data or make_data(base, a.small)
-        io_table(b, data, 2 if a.small else 5)
-        many_table(b, 1000 if a.small else 10000)
+        tables = {"io": lambda: io_table(b, data, 2 if a.small else 5), "many": lambda: many_table(b, 1000 if a.small else 10000), "reads": lambda: bars.reads(b, data),
+                  "writes": lambda: bars.writes(b, data), "names": lambda: bars.metadata(b), "tree": lambda: bars.tree(b, 10_000 if a.small else 100_000)}
+        for name in a.only.split(",") if a.only else tables:
+            tables[name]()
         print("\n" + json.dumps(result))
     finally:
         b.close()
@@ -202,4 +207,6 @@ def main():
 
 
 if __name__ == "__main__":
+    sys.modules["bench"] = sys.modules["__main__"]
+    import bars
     main()
