@@ -65,6 +65,7 @@ type Mount struct {
 	notify      notifier
 	later       materialiser
 	last        lastReply
+	viewSizes   viewSizes
 }
 
 // lastText is the last text logged and when.

@@ -140,11 +140,9 @@ func (d *viewDir) file(it viewItem) *viewFile {
 
 // converted answers LOOKUP for a converted file. Its size comes from its header, which is made and forgotten.
 func (d *viewDir) converted(ctx context.Context, n *viewFile, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
-	p, err := n.plan()
-	if err != nil {
+	if err := d.m.viewSizes.find(n); err != nil {
 		return nil, d.fail("lookup", n.manifest.Short(), err)
 	}
-	n.size = p.Size()
 	return d.enter(ctx, n, n.key, syscall.S_IFREG, d.src.ttl(), out), 0
 }
 

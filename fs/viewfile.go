@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,6 +52,41 @@ func planOfIndex(m *Mount, shards []shard) func() (*view.Plan, error) {
 		}
 		return view.IndexOf(list), nil
 	}
+}
+
+// maxViewSizes bounds how many sizes of views are remembered: 48 bytes each, and more for the map.
+const maxViewSizes = 1 << 14
+
+// viewSizes remembers the sizes of views by manifest: in a live tree the kernel asks for one at each use of a name.
+type viewSizes struct {
+	mu    sync.Mutex
+	sizes map[oid.ID]int64
+}
+
+// find sets the size of n, whose plan it makes only if it has to.
+func (v *viewSizes) find(n *viewFile) error {
+	v.mu.Lock()
+	size, ok := v.sizes[n.manifest]
+	v.mu.Unlock()
+	if ok && !n.manifest.IsZero() {
+		n.size = size
+		return nil
+	}
+	p, err := n.plan()
+	if err != nil {
+		return err
+	}
+	n.size = p.Size()
+	if n.manifest.IsZero() {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.sizes == nil || len(v.sizes) >= maxViewSizes {
+		v.sizes = map[oid.ID]int64{}
+	}
+	v.sizes[n.manifest] = n.size
+	return nil
 }
 
 func (n *viewFile) attr(out *fuse.Attr) { n.m.owned(out, syscall.S_IFREG|n.mode, n.size, n.mtime) }

@@ -44,7 +44,7 @@ func header(rows []row, meta *metadata) []byte {
 	for i := range rows {
 		r := &rows[i]
 		b = append(b, ',')
-		b = append(b, marshal(r.name)...)
+		b = appendText(b, r.name)
 		b = append(b, `:{"dtype":"`+r.kind.String()+`","shape":[`...)
 		for j, d := range r.t.Shape {
 			if j > 0 {
@@ -65,6 +65,18 @@ func header(rows []row, meta *metadata) []byte {
 	}
 	binary.LittleEndian.PutUint64(b, uint64(len(b)-lengthBytes))
 	return b
+}
+
+// appendText appends the JSON of a string: of most names, the string in quotes.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return append(b, marshal(s)...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // marshal returns the JSON of a string or a map of strings, keys sorted. These have no errors.

@@ -82,7 +82,7 @@ func (p *Plan) Size() int64 { return p.size }
 func table(m *object.Manifest) ([]row, *metadata) {
 	meta := newMetadata(m.Format)
 	names := newNamer(len(m.Tensors))
-	first := map[place]string{}
+	first := make(map[place]int, len(m.Tensors)) // index of the row
 	rows := make([]row, 0, len(m.Tensors))
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
@@ -97,11 +97,11 @@ func table(m *object.Manifest) ([]row, *metadata) {
 			meta.dequantized[name] = t.DType.String()
 		}
 		if r.length > 0 {
-			at := placeOf(t)
-			if twin, tied := first[at]; tied {
-				meta.tied[name] = twin
-			} else {
-				first[at] = name
+			at := place{t.Offset, t.Length, t.DType}
+			if j, seen := first[at]; !seen {
+				first[at] = len(rows)
+			} else if twin := &rows[j]; slices.Equal(twin.t.Shape, t.Shape) && slices.Equal(twin.t.Stride, t.Stride) {
+				meta.tied[name] = twin.name
 			}
 		}
 		rows = append(rows, r)
@@ -120,15 +120,10 @@ func TensorNames(m *object.Manifest) (names []string, bytes int64) {
 	return names, bytes
 }
 
-// place says which bytes a tensor is, and as what.
+// place says which bytes a tensor is, and of what kind.
 type place struct {
 	offset, length int64
 	kind           dtype.Kind
-	form           string // shape and stride
-}
-
-func placeOf(t *object.Tensor) place {
-	return place{t.Offset, t.Length, t.DType, fmt.Sprint(t.Shape, t.Stride)}
 }
 
 // convert says what a tensor of a file of size bytes is in the view; ok is false if safetensors cannot hold it, or if the
