@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"coral/delta/format/safetensors"
 	"coral/internal/oid"
@@ -167,6 +171,17 @@ func testViews(t *testing.T, m *mounted, id oid.ID) {
 	if a, b := ino(m.path("commits", id.String(), "run/own.safetensors")), ino(m.path("views/safetensors/commits/main/run/own.safetensors")); a != b {
 		t.Errorf("a safetensors file is inode %d in the commit and %d in its view", a, b)
 	}
+	view := m.path("views/safetensors/commits/main/run/model.safetensors")
+	if got, err := getxattr(view, xattrFormat); err != nil || got != "safetensors" {
+		t.Errorf("format of a view is %q, %v", got, err)
+	}
+	if got, err := getxattr(view, xattrTensors); err != nil || !strings.Contains(got, `"dtype":"F32"`) {
+		t.Errorf("tensors of a view are %q, %v", got, err)
+	}
+	_, err := getxattr(view, xattrID)
+	wantErrno(t, "id of a view", err, syscall.ENODATA)
+	_, err = getxattr(m.path("views/safetensors/branches/main/run/own.safetensors"), "system.posix_acl_access")
+	wantErrno(t, "ACL in a view", err, syscall.ENOTSUP)
 	if err := os.Remove(m.path("tags", "v1")); err != nil {
 		t.Fatal(err)
 	}
@@ -272,6 +287,49 @@ func TestLiveView(t *testing.T) {
 		t.Errorf("lists %q", got)
 	}
 	wantBytes(t, at("other.safetensors"), two)
+}
+
+// TestViewInParallel: many readers of one view, at random places and through mappings, all see the same bytes.
+func TestViewInParallel(t *testing.T) {
+	m := mount(t, daemonConfig{})
+	id := viewRepo(t, m)
+	m.run("drop", nil)
+	path := m.path("views", "safetensors", "commits", id.String(), "run", "views.safetensors")
+	want, err := os.ReadFile(m.path("views", "safetensors", "branches", "main", "run", "views.safetensors")) // another inode: path's pages are cold
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for seed := range uint64(8) {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(seed, 0))
+			for range 30 {
+				f, err := os.Open(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				off := r.Int64N(int64(len(want)))
+				b := make([]byte, 1+r.IntN(len(want)-int(off)))
+				if _, err := f.ReadAt(b, off); err != nil || !bytes.Equal(b, want[off:][:len(b)]) {
+					t.Errorf("%d bytes at %d: %v", len(b), off, err)
+				}
+				p, err := unix.Mmap(int(f.Fd()), 0, len(want), unix.PROT_READ, unix.MAP_SHARED)
+				f.Close()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !bytes.Equal(p, want) {
+					t.Error("a mapping shows other bytes")
+				}
+				if err := unix.Munmap(p); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestViewSurvives: a killed daemon and a read-only mount show the same views.

@@ -17,7 +17,7 @@ import (
 )
 
 // viewFile is a file that a view has made: safetensors of a file of another kind, or the index of such. Its content never changes.
-// It is served by READ requests, block by block, and the kernel keeps its pages. The node keeps no header: it is made anew at each open.
+// It is served by READ requests, block by block, and the kernel keeps its pages. The node has a header only while it is open.
 type viewFile struct {
 	readOnly
 	plan     func() (*view.Plan, error)
@@ -26,6 +26,43 @@ type viewFile struct {
 	size     int64
 	mode     uint32 // permission bits, none to write
 	mtime    time.Time
+
+	mu     sync.Mutex
+	opened int        // handles
+	shared *view.Plan // theirs; nil if there are none
+}
+
+// acquire returns the plan for one more handle: they share one.
+func (n *viewFile) acquire() (*view.Plan, error) {
+	n.mu.Lock()
+	p := n.shared
+	if p != nil {
+		n.opened++
+	}
+	n.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	p, err := n.plan()
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.opened++
+	if n.shared == nil {
+		n.shared = p
+	}
+	return n.shared, nil
+}
+
+// release is for a handle that goes.
+func (n *viewFile) release() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.opened--; n.opened == 0 {
+		n.shared = nil
+	}
 }
 
 // planOf returns what makes the plan of the view of a stored file.
@@ -102,7 +139,7 @@ func (n *viewFile) Open(_ context.Context, flags uint32) (fusefs.FileHandle, uin
 	if writes(flags) {
 		return nil, 0, syscall.EROFS
 	}
-	p, err := n.plan()
+	p, err := n.acquire()
 	if err != nil {
 		return nil, 0, n.m.fail("open", viewsName+"/…/"+n.manifest.Short(), err)
 	}
@@ -110,6 +147,7 @@ func (n *viewFile) Open(_ context.Context, flags uint32) (fusefs.FileHandle, uin
 	var src tensor.Source
 	if !n.manifest.IsZero() {
 		if src, h.file, err = n.m.original(n.manifest); err != nil {
+			n.release()
 			return nil, 0, n.m.fail("open", viewsName+"/…/"+n.manifest.Short(), err)
 		}
 	}
@@ -129,9 +167,19 @@ func (m *Mount) original(manifest oid.ID) (tensor.Source, *os.File, error) {
 	return c, nil, err
 }
 
-// Getxattr serves getxattr(2): those of ours are the original's, which commits/ and branches/ tell.
+// Getxattr serves getxattr(2): user.coral.format and .tensors of the view. It has no id, and nothing of it is stored.
 func (n *viewFile) Getxattr(_ context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	return 0, noXattr(name)
+	if n.manifest.IsZero() || name != xattrFormat && name != xattrTensors {
+		return 0, noXattr(name)
+	}
+	if name == xattrFormat {
+		return copyXattr(dest, []byte(view.Format))
+	}
+	mf, err := n.m.repo.Objects.Manifest(n.m.base, n.manifest)
+	if err != nil {
+		return 0, n.m.fail("getxattr", viewsName+"/…/"+n.manifest.Short(), err)
+	}
+	return copyXattr(dest, tensorsXattr(view.Tensors(mf)))
 }
 
 // Listxattr serves listxattr(2): nothing.
@@ -164,8 +212,9 @@ func (h *viewHandle) Release(context.Context) syscall.Errno {
 	return 0
 }
 
-// Close implements io.Closer for the Mount.
+// Close implements io.Closer for the Mount, which calls it once.
 func (h *viewHandle) Close() error {
+	h.node.release()
 	if h.file != nil {
 		return h.file.Close()
 	}

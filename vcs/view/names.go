@@ -93,8 +93,8 @@ type Dir func(name string) (role Role, ok bool)
 // Find returns the file of dir, by its own name, that a view shows as name, and its role, Itself or Converted.
 //
 // A converted file has the name that [converted] says if no other file has or wants it. Else all that want it keep their whole names:
-// model.pt.safetensors and model.bin.safetensors (but a file without known extension, whose whole name it is, keeps it). A name that is taken all
-// the same shows nothing else: the file is not in the view.
+// model.pt.safetensors and model.bin.safetensors. But transformers' own pytorch_model.bin has it first, so that from_pretrained finds it, then
+// a file without known extension, whose whole name it is. A name that is taken all the same shows nothing else: the file is not in the view.
 func (dir Dir) Find(name string) (original string, role Role, ok bool) {
 	if dir.is(name, Itself) {
 		return name, Itself, true
@@ -139,8 +139,10 @@ func (dir Dir) holder(short string) (string, bool) {
 	if len(want) == 1 {
 		return want[0], true
 	}
-	if whole := strings.TrimSuffix(short, Suffix); slices.Contains(want, whole) {
-		return whole, true
+	for _, n := range []string{torchName(short), strings.TrimSuffix(short, Suffix)} {
+		if slices.Contains(want, n) {
+			return n, true
+		}
 	}
 	return "", false
 }
@@ -161,10 +163,18 @@ func (dir Dir) wants(short string) []string {
 	for _, ext := range sortedExtensions {
 		try(base + ext)
 	}
-	if rest, ok := strings.CutPrefix(base, stem); ok {
-		try(torchStem + rest + torchExtension)
+	if n := torchName(short); n != "" {
+		try(n)
 	}
 	return out
+}
+
+// torchName returns what transformers calls, in torch's format, the weights that it calls name in safetensors: "" if it does not.
+func torchName(name string) string {
+	if rest, ok := strings.CutPrefix(strings.TrimSuffix(name, Suffix), stem); ok {
+		return torchStem + rest + torchExtension
+	}
+	return ""
 }
 
 var sortedExtensions = slices.Sorted(maps.Keys(extensions))

@@ -45,7 +45,9 @@ func TestNames(t *testing.T) {
 		{"pytorch_model.bin =model.safetensors", "model.safetensors<model.safetensors pytorch_model.bin.safetensors<pytorch_model.bin"},
 		{"pytorch_model.bin -model.safetensors", "model.safetensors<pytorch_model.bin"}, // a damaged one takes no name
 		{"model.pt model.bin", "model.bin.safetensors<model.bin model.pt.safetensors<model.pt"},
-		{"model.pt model.bin pytorch_model.bin model", "model.safetensors<model model.bin.safetensors<model.bin model.pt.safetensors<model.pt pytorch_model.bin.safetensors<pytorch_model.bin"},
+		{"model.pt model.bin pytorch_model.bin model", "model.bin.safetensors<model.bin model.pt.safetensors<model.pt model.safetensors<pytorch_model.bin"},
+		{"model.pt model.bin model", "model.safetensors<model model.bin.safetensors<model.bin model.pt.safetensors<model.pt"},
+		{"model.onnx pytorch_model.bin tf_model.h5", "model.onnx.safetensors<model.onnx model.safetensors<pytorch_model.bin tf_model.safetensors<tf_model.h5"},
 		{"weights =weights.safetensors", "weights.safetensors<weights.safetensors"},
 		{"model.pt =model.safetensors =model.pt.safetensors", "model.pt.safetensors<model.pt.safetensors model.safetensors<model.safetensors"},
 		{"-optimizer.pt -broken.gguf", ""},

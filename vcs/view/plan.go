@@ -13,6 +13,9 @@ import (
 	"coral/vcs/object"
 )
 
+// Format is the format of every view.
+const Format = format.Safetensors
+
 // Plan is a safetensors file in the making. It does not change once made, and may be shared.
 type Plan struct {
 	header []byte // the file's first bytes: length and JSON; or all of a file without tensors
@@ -24,7 +27,7 @@ type Plan struct {
 type part struct {
 	start, end int64 // in the view
 	how        how
-	t          object.Tensor
+	t          *object.Tensor // of the manifest
 }
 
 type how uint8
@@ -62,7 +65,7 @@ func New(m *object.Manifest) (*Plan, error) {
 			return nil, fmt.Errorf("view of a file of format %s: more than %d bytes: %w", m.Format, int64(maxSize), errs.NotFound)
 		}
 		if r.length > 0 {
-			p.parts = append(p.parts, part{p.size, p.size + r.length, r.how, *r.t})
+			p.parts = append(p.parts, part{p.size, p.size + r.length, r.how, r.t})
 			p.size += r.length
 		}
 	}
@@ -118,6 +121,19 @@ func TensorNames(m *object.Manifest) (names []string, bytes int64) {
 		bytes += rows[i].length
 	}
 	return names, bytes
+}
+
+// Tensors returns the tensors of the view of a file as they are in it: no strides, offsets in the view.
+func Tensors(m *object.Manifest) []object.Tensor {
+	rows, meta := table(m)
+	at := int64(len(header(rows, meta)))
+	out := make([]object.Tensor, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		out[i] = object.Tensor{Name: r.name, DType: r.kind, Shape: r.t.Shape, Offset: at, Length: r.length}
+		at += r.length
+	}
+	return out
 }
 
 // place says which bytes a tensor is, and of what kind.

@@ -86,6 +86,15 @@ func check(t tb, m *object.Manifest, file []byte) {
 	if err != nil {
 		t.Fatalf("the view is no safetensors file: %v", err)
 	}
+	table := Tensors(m)
+	if len(table) != len(l.Tensors) {
+		t.Fatalf("%d tensors, the file has %d", len(table), len(l.Tensors))
+	}
+	for i, x := range l.Tensors { // by offset, as the table; empty ones may stand elsewhere
+		if y := table[i]; x.Length > 0 && y.Length > 0 && (x.Name != y.Name || x.Offset != y.Offset || x.Length != y.Length || x.DType != y.DType) {
+			t.Errorf("tensor %d is %v, the table says %v", i, x, y)
+		}
+	}
 	byName := map[string]format.Tensor{}
 	for _, x := range l.Tensors {
 		byName[x.Name] = x
