@@ -78,7 +78,7 @@ func newRootCmd(a *app) *cobra.Command {
 		}
 	}
 	group("work", newInitCmd(a), newMountCmd(a), newUnmountCmd(a), newAddCmd(a), newSnapshotCmd(a), newSyncCmd(a), newExportCmd(a), newConvertCmd(a), newImportCmd(a))
-	group("look", newStatusCmd(a), newLogCmd(a), newShowCmd(a), newLsCmd(a), newCatCmd(a), newStatsCmd(a), newBlameCmd(a), newBisectCmd(a), newSimilarCmd(a))
+	group("look", newStatusCmd(a), newLogCmd(a), newShowCmd(a), newLsCmd(a), newCatCmd(a), newStatsCmd(a), newDuCmd(a), newBlameCmd(a), newBisectCmd(a), newSimilarCmd(a))
 	group("look", newDiffCmd(a), newCompareCmd(a))
 	group("refs", newBranchCmd(a), newTagCmd(a), newCheckoutCmd(a), newMergeCmd(a))
 	group("keep", newCacheCmd(a), newDoctorCmd(a), newFsckCmd(a), newGCCmd(a), newCompactCmd(a), newOptimizeCmd(a), newBenchCmd(a), newConfigCmd(a))

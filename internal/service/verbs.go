@@ -77,6 +77,7 @@ var Verbs = []*Verb{
 	verb("checkout", (*Service).checkout).line(),
 	verb("merge", (*Service).merge).line(),
 	verb("stats", (*Service).stats).line(),
+	verb("du", (*Service).du).line(),
 	verb("similar", (*Service).similar).line(),
 	verb("cache", (*Service).cache).line(),
 	verb("gc", (*Service).gc).line(),
