@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -150,13 +151,13 @@ func run[R any](ctx context.Context, a *app, v *service.Verb, req service.Reques
 			return err
 		}
 	}
-	c, err := a.caller()
+	call, err := a.callFor(v, req)
 	if err != nil {
 		return err
 	}
 	progress, done := a.progress()
 	var raw json.RawMessage
-	err = c.Call(ctx, v, req, &raw, progress)
+	err = call(ctx, v, req, &raw, progress)
 	done()
 	if len(raw) == 0 { // otherwise there is a result even so: a snapshot that was made before another file could not be ingested
 		return err
@@ -185,6 +186,18 @@ func run[R any](ctx context.Context, a *app, v *service.Verb, req service.Reques
 		return perr
 	}
 	return verdict(r)
+}
+
+// callFor returns what runs a request: the repository's caller, or this process alone, where there is no repository and the request needs none.
+func (a *app) callFor(v *service.Verb, req service.Request) (func(context.Context, *service.Verb, service.Request, any, func(control.Progress)) error, error) {
+	c, err := a.caller()
+	if err == nil {
+		return c.Call, nil
+	}
+	if errors.Is(err, service.ErrNoRepo) && a.repo == "" && os.Getenv("CORAL_REPO") == "" && service.NeedsNoRepo(req) {
+		return service.WithoutRepo, nil
+	}
+	return nil, err
 }
 
 // verdict is the failure that a result itself reports, if any.

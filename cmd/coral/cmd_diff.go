@@ -26,7 +26,8 @@ coral compare has them of everything.`,
 		Example: `  coral diff
   coral diff main~1 main --tensor '*.attention.*'
   coral diff v1:model.safetensors ~/downloads/model.safetensors --stat
-  coral diff main~1 main --fail-on 'cos<0.9' --fail-on 'nan>0'`,
+  coral diff main~1 main --fail-on 'cos<0.9' --fail-on 'nan>0'
+  coral diff main merged --soup`,
 	}, printDiff)
 }
 

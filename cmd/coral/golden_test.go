@@ -218,10 +218,25 @@ func TestSessionDiff(t *testing.T) {
 	w.write("run/notes.txt", "second\n")
 	w.session("diff2.golden", []string{
 		"add $BASE/run", "diff", "diff --stat", "diff --json", "diff --tensor w --path '*.safetensors' --fail-on 'cos<0.999999' -n 1", "diff --fail-on rel_l2>1e-3 --fail-on nan>0 --json", "snapshot -m 'step 2'",
-		"diff HEAD~ HEAD --stat", "diff HEAD:run/model.safetensors $BASE/new.safetensors", "compare HEAD~", "compare HEAD~ :", "compare HEAD~ HEAD --json -n 1",
+		"diff HEAD~ HEAD --stat", "diff HEAD:run/model.safetensors $BASE/new.safetensors", "compare HEAD~", "compare HEAD~ :", "compare HEAD~ HEAD --json -n 1", "diff HEAD~ HEAD --soup -n 1", "diff HEAD~ HEAD --soup-of HEAD~ --soup-of $BASE/new.safetensors --soup-of HEAD:run --json --tensor nothing", "diff HEAD~ HEAD --soup-of nowhere",
 		"compare HEAD:run/model.safetensors $BASE/run/model.safetensors", "compare $BASE/run HEAD:run --stat",
 		"diff nowhere", "diff HEAD:nowhere", "diff $BASE/nowhere", "diff HEAD $BASE/new.safetensors", "diff --fail-on nope>1", "diff --path [", "diff a b c", "compare", "compare HEAD nowhere --json", "diff --help", "compare --help",
 	})
+}
+
+// Two files are compared where there is no repository at all.
+func TestDiffWithoutRepository(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("CORAL_REPO", "")
+	w.write("a.safetensors", twoTensors("w", "bias", 0))
+	w.write("b.safetensors", twoTensors("w", "bias", 1e-3))
+	w.session("diff3.golden", []string{"diff $BASE/a.safetensors $BASE/b.safetensors", "compare $BASE/a.safetensors $BASE/b.safetensors --soup-of $BASE/b.safetensors", "compare $BASE/a.safetensors $BASE/b.safetensors --json -n 1", "-R $BASE diff $BASE/a.safetensors $BASE/b.safetensors",
+		"diff $BASE/a.safetensors $BASE/nowhere.safetensors"})
+	for _, line := range []string{"diff $BASE/a.safetensors", "diff HEAD $BASE/b.safetensors", "diff $BASE/a.safetensors $BASE/b.safetensors --soup"} {
+		if _, errOut, code := w.run(words(line)...); code != 1 || !strings.Contains(errOut, "no repository in") {
+			t.Errorf("%s: exit %d, %s", line, code, errOut)
+		}
+	}
 }
 
 // twoTensors is a safetensors file of an F32 tensor of [100, 64], moved by step, and a short one.

@@ -24,6 +24,8 @@ type DiffRequest struct {
 	FailOn  []string `json:"fail_on,omitempty"`
 	N       int      `json:"n"` // rows of tensors; negative: as many as a result can have, of which text shows DefaultRows
 	Stat    bool     `json:"stat,omitempty"`
+	Soup    bool     `json:"soup,omitempty"`
+	SoupOf  []Side   `json:"soup_of,omitempty"`
 }
 
 // DefaultRows is how many tensors are shown as text, if nobody says.
@@ -36,6 +38,8 @@ func (r *DiffRequest) Flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.FailOn, "fail-on", nil, "exit 3 if a tensor has this: cos<0.9, rel_l2>1e-2, max_abs>1, changed>50%, ulp>8, nan>0, inf>0 (`condition`); repeatable")
 	f.IntVarP(&r.N, "max-count", "n", -1, "show the `n` tensors that changed most, 0 all (default 30, with --json all)")
 	f.BoolVar(&r.Stat, "stat", false, "one line a file")
+	f.BoolVar(&r.Soup, "soup", false, "say if the new side is an average of the old one, its parents and the heads of branches (at most 8)")
+	f.Var((*sideList)(&r.SoupOf), "soup-of", "say if it is an average of this side and others; repeatable, and before those of --soup")
 }
 
 // SetArgs implements Request.
@@ -68,6 +72,11 @@ func (r *DiffRequest) Access() Access { return Reads }
 func (r *DiffRequest) Localize() error {
 	for _, d := range []*Side{&r.From, &r.To} {
 		if err := d.localize(); err != nil {
+			return err
+		}
+	}
+	for i := range r.SoupOf {
+		if err := r.SoupOf[i].localize(); err != nil {
 			return err
 		}
 	}
@@ -139,19 +148,20 @@ type DiffLayer struct {
 
 // DiffResult is the result of diff and compare. JSON names are a promise.
 type DiffResult struct {
-	From         SideInfo     `json:"from"`
-	To           SideInfo     `json:"to"`
-	Files        []DiffFile   `json:"files"`
-	Tensors      []DiffTensor `json:"tensors"` // what changed most first
-	Omitted      int          `json:"omitted,omitempty"`
-	Layers       []DiffLayer  `json:"layers"`
-	Total        DiffTotal    `json:"total"`                   // of weights; of optimizer states if there is nothing else
-	Shared       *SharedBytes `json:"shared,omitempty"`        // of compare
-	StateTensors int          `json:"state_tensors,omitempty"` // optimizer states that Total leaves out
-	Notes        []string     `json:"notes,omitempty"`
-	Failed       int          `json:"failed,omitempty"` // tensors for which a condition of fail_on holds
-	Read         int64        `json:"read_bytes"`
-	Seconds      float64      `json:"seconds"`
+	From         SideInfo         `json:"from"`
+	To           SideInfo         `json:"to"`
+	Files        []DiffFile       `json:"files"`
+	Tensors      []DiffTensor     `json:"tensors"` // what changed most first
+	Omitted      int              `json:"omitted,omitempty"`
+	Layers       []DiffLayer      `json:"layers"`
+	Total        DiffTotal        `json:"total"`                   // of weights; of optimizer states if there is nothing else
+	Shared       *SharedBytes     `json:"shared,omitempty"`        // of compare
+	Soup         *diff.SoupResult `json:"soup,omitempty"`          // if it was asked for
+	StateTensors int              `json:"state_tensors,omitempty"` // optimizer states that Total leaves out
+	Notes        []string         `json:"notes,omitempty"`
+	Failed       int              `json:"failed,omitempty"` // tensors for which a condition of fail_on holds
+	Read         int64            `json:"read_bytes"`
+	Seconds      float64          `json:"seconds"`
 }
 
 // Violated says which tensors have what --fail-on looks for; nil if none. It is errs.Conflict.
@@ -210,9 +220,14 @@ func (s *Service) compareSides(ctx context.Context, op string, r *DiffRequest, p
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	res.fill(found, r.N)
-	if op == "compare" {
+	if op == "compare" && s.repo != nil {
 		if res.Shared, err = sharedBytes(ctx, s.repo.Objects, opts.Old, opts.New, found); err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	if r.Soup || len(r.SoupOf) > 0 {
+		if err := s.soup(ctx, op, r, res, opts.Old, opts.New); err != nil {
+			return nil, err
 		}
 	}
 	res.Seconds = time.Since(start).Seconds()

@@ -45,7 +45,7 @@ func plainPath(s string) bool {
 func (s *Service) side(ctx context.Context, op string, d Side) (diff.Tree, SideInfo, error) {
 	info := SideInfo{Name: d.Text}
 	text := string(d.Text)
-	if plainPath(text) {
+	if s.repo == nil || plainPath(text) {
 		if d.Disk == "" && filepath.IsAbs(text) {
 			d.Disk = d.Text
 		}
