@@ -132,8 +132,11 @@ func TestTotals(t *testing.T) {
 	if got := strings.Join(names, " "); got != "h.0 h.1 h.2 h.10 opt.state.*.exp_avg" {
 		t.Errorf("layers %s", got)
 	}
-	if f := r.Total.Figures; r.StateTensors != 2 || f.Elements != 7 || !near(float64(f.RelL2), math.Sqrt(1+1+4)/math.Sqrt(9+16+25+5), 1e-12) || !near(float64(f.Changed), 3.0/7, 1e-12) {
-		t.Errorf("%d states, total %+v", r.StateTensors, f) // h.10.w was read, since a file of the disk has no ids
+	if f := r.Total.Figures; r.StateTensors != 2 || f.Elements != 7 || !near(float64(f.RelL2), math.Sqrt(1+1+4)/math.Sqrt(9+16+25), 1e-12) || !near(float64(f.Changed), 3.0/7, 1e-12) {
+		t.Errorf("%d states, total %+v", r.StateTensors, f) // h.10.w, which is equal, was read, since a file of the disk has no ids
+	}
+	if f := compare(t, a, b, func(o *Options) { o.Whole = true }).Total.Figures; f.Elements != 7 || !near(float64(f.RelL2), math.Sqrt(1+1+4)/math.Sqrt(9+16+25+5), 1e-12) {
+		t.Errorf("of everything %+v", f)
 	}
 	if c := r.Files[0].Total.Counts; c != (Counts{Tensors: 6, Equal: 1, Changed: 5}) {
 		t.Errorf("of the file: %+v", c)
