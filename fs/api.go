@@ -20,6 +20,7 @@ type Options struct {
 	At         At   // one tree at the root; zero for the whole repository
 	ReadOnly   bool // branches/ and tags/ are read-only too; the control file still works
 	AllowOther bool
+	Lazy       bool  // no passthrough: the kernel asks the daemon for every page
 	CacheSize  int64 // bytes of materialised files kept under cache/; 0 means 10 GiB
 	Debug      bool  // log every request
 	Logger     *slog.Logger

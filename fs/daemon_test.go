@@ -62,12 +62,9 @@ func daemon(conf string) error {
 		return err
 	}
 	ctl := &daemonController{repo: repo, release: make(chan struct{})}
-	m, err := New(ctx, repo, ctl, Options{Mountpoint: c.Mountpoint, ReadOnly: c.ReadOnly, AllowOther: c.AllowOther, CacheSize: c.CacheSize, Logger: log})
+	m, err := New(ctx, repo, ctl, Options{Mountpoint: c.Mountpoint, ReadOnly: c.ReadOnly, AllowOther: c.AllowOther, Lazy: c.Lazy, CacheSize: c.CacheSize, Logger: log})
 	if err != nil {
 		return err
-	}
-	if c.Lazy {
-		m.passthrough.Store(false)
 	}
 	ctl.m = m
 	fmt.Println("ready")

@@ -86,7 +86,9 @@ func New(ctx context.Context, repo *vcs.Repo, ctl Controller, opts Options) (*Mo
 		m.closeCache()
 		return nil, fmt.Errorf("mount %s: %w", opts.Mountpoint, err)
 	}
-	if err := m.kernel.probe(repo.Dir); err != nil {
+	if opts.Lazy {
+		m.log.Info("passthrough is off", "why", "as asked for")
+	} else if err := m.kernel.probe(repo.Dir); err != nil {
 		m.log.Info("passthrough is off", "why", err)
 	} else {
 		m.passthrough.Store(true)

@@ -23,6 +23,7 @@ type mountOptions struct {
 	foreground bool
 	readOnly   bool
 	allowOther bool
+	lazy       bool
 	cacheSize  service.Size
 	memory     service.Size
 	at         string
@@ -35,6 +36,7 @@ func (o *mountOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay, and log to stderr too")
 	f.BoolVar(&o.readOnly, "ro", false, "branches are read-only too")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users in (they then need permission bits as anywhere)")
+	f.BoolVar(&o.lazy, "no-passthrough", false, "serve every read and write through the daemon, as on kernels before 6.9 and for users without rights: slower")
 	f.Var(&o.cacheSize, "cache-size", "disk `space` for files of commits that were read")
 	f.StringVar(&o.at, "at", "", "show only this branch (live) or `revision` (read-only), at the root of the mount")
 	f.Var(&o.memory, "memory", "what the daemon's heap keeps to, decoded blocks included; it counts for the mount that starts the daemon")
@@ -75,7 +77,7 @@ func runMount(ctx context.Context, a *app, o *mountOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	req := daemon.MountRequest{Mountpoint: point, ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize), At: o.at, Memory: int64(o.memory), Codec: o.codec}
+	req := daemon.MountRequest{Mountpoint: point, ReadOnly: o.readOnly, AllowOther: o.allowOther, Lazy: o.lazy, CacheSize: int64(o.cacheSize), At: o.at, Memory: int64(o.memory), Codec: o.codec}
 	if o.foreground {
 		return serve(ctx, a, o, dir, req)
 	}
@@ -94,6 +96,9 @@ func daemonArgs(dir string, req daemon.MountRequest) []string {
 	}
 	if req.AllowOther {
 		args = append(args, "--allow-other")
+	}
+	if req.Lazy {
+		args = append(args, "--no-passthrough")
 	}
 	if req.At != "" {
 		args = append(args, "--at="+req.At)

@@ -36,12 +36,22 @@ copy_file_range = 3
 
 // TestFsx runs random reads, writes, mappings, truncations, allocations and holes on single files, several at a time, with snapshots in between.
 // 100,000 operations, or 2,000,000 in a long run. At the end the files of a commit are what fsx left.
-func TestFsx(t *testing.T) {
+func TestFsx(t *testing.T) { fsxFiles(t, size(4, 16), size(25_000, 125_000)) }
+
+// TestNoPassthrough runs the suites that find most, the load of programs left aside, on a mount whose daemon serves every read and write.
+func TestNoPassthrough(t *testing.T) {
+	t.Run("pjdfstest", func(t *testing.T) { pjdfstest(t, size(1, 20), "--no-passthrough") })
+	t.Run("fsx", func(t *testing.T) { fsxFiles(t, size(4, 16), size(5_000, 125_000), "--no-passthrough") })
+	t.Run("fio", func(t *testing.T) { fio(t, "--no-passthrough") })
+	t.Run("sqlite", func(t *testing.T) { sqlite(t, "--no-passthrough") })
+}
+
+// fsxFiles is fsx on a mount with these flags: a file for each seed, two at a time.
+func fsxFiles(t *testing.T, seeds, ops int, flags ...string) {
 	bin := program(t, "fsx")
-	r := mount(t)
+	r := mount(t, flags...)
 	dir := mkdir(t, r, "fsx")
 	watch(t, r, true, 300*time.Millisecond)
-	seeds, ops := size(4, 16), size(25_000, 125_000)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 2)
 	for seed := range seeds {

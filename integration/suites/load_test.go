@@ -12,9 +12,12 @@ import (
 )
 
 // TestFio writes blocks that carry their own checksums and reads them back, by every way that a program has to do so.
-func TestFio(t *testing.T) {
+func TestFio(t *testing.T) { fio(t) }
+
+// fio is the test on a mount with these flags.
+func fio(t *testing.T, flags ...string) {
 	bin := program(t, "fio")
-	r := mount(t)
+	r := mount(t, flags...)
 	dir := mkdir(t, r, "fio")
 	watch(t, r, true, 500*time.Millisecond)
 	mb := size("24m", "512m")

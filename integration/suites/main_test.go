@@ -57,7 +57,7 @@ func program(t *testing.T, name string) string {
 var mounted atomic.Int32
 
 // mount makes a repository and mounts it so that every user can get at it. The path is short: the name of a socket has 107 bytes, and pjdfstest needs 60.
-func mount(t *testing.T) *mounttest.Repo {
+func mount(t *testing.T, flags ...string) *mounttest.Repo {
 	t.Helper()
 	mounttest.NeedFUSE(t)
 	base := filepath.Join(os.TempDir(), fmt.Sprint(mounted.Add(1)))
@@ -65,9 +65,9 @@ func mount(t *testing.T) *mounttest.Repo {
 	t.Cleanup(func() { os.RemoveAll(base) })
 	r := mounttest.NewAt(t, filepath.Join(base, "r"), filepath.Join(base, "m"))
 	if os.Getuid() == 0 {
-		r.Mount("--allow-other")
+		r.Mount(append(flags, "--allow-other")...)
 	} else {
-		r.Mount()
+		r.Mount(flags...)
 	}
 	return r
 }

@@ -22,12 +22,15 @@ var pjdSummary = regexp.MustCompile(`(?m)^Summary: .*`)
 
 // TestPjdfstest runs the POSIX conformance suite on branches/main: first its tests of a read-only file system, since a remount needs one on which nothing is open
 // for writing or about to be released (open::etxtbsy, when it fails, leaves a program running), then all of it, then all of it again with snapshots in between.
-func TestPjdfstest(t *testing.T) {
+func TestPjdfstest(t *testing.T) { pjdfstest(t, size(3, 100)) }
+
+// pjdfstest is the test on a mount with these flags, with rounds beside snapshots.
+func pjdfstest(t *testing.T, rounds int, flags ...string) {
 	bin := program(t, "pjdfstest")
 	if os.Getuid() != 0 {
 		t.Skip("CANNOT RUN: pjdfstest needs root")
 	}
-	r := mount(t)
+	r := mount(t, flags...)
 	dir := mkdir(t, r, "pj")
 	other, err := os.MkdirTemp("/dev/shm", "suite-")
 	if err != nil {
@@ -65,7 +68,7 @@ func TestPjdfstest(t *testing.T) {
 
 	watch(t, r, true, 50*time.Millisecond)
 	clear(results)
-	for range size(3, 100) {
+	for range rounds {
 		run("false")
 		if t.Failed() {
 			break

@@ -78,14 +78,17 @@ func makeOrigin(t *testing.T, git, dir string) int {
 
 // TestSQLite has several processes move money between accounts in one database, with each kind of journal, some of them killed in the middle:
 // what sqlite promises needs locks, shared memory (WAL), fsync and rollback journals that work.
-func TestSQLite(t *testing.T) {
+func TestSQLite(t *testing.T) { sqlite(t) }
+
+// sqlite is the test on a mount with these flags.
+func sqlite(t *testing.T, flags ...string) {
 	py := program(t, "python3")
 	if err := exec.Command(py, "-c", "import sqlite3").Run(); err != nil {
 		t.Skipf("CANNOT RUN: python3 has no sqlite3: %v", err)
 	}
 	script, err := filepath.Abs("sqlite.py")
 	must(t, err)
-	r := mount(t)
+	r := mount(t, flags...)
 	dir := mkdir(t, r, "sqlite")
 	watch(t, r, true, 300*time.Millisecond)
 	for _, mode := range []string{"delete", "truncate", "persist", "wal"} {

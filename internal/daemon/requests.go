@@ -18,6 +18,7 @@ type MountRequest struct {
 	Mountpoint string `json:"mountpoint"` // a real path: see ResolveMountpoint
 	ReadOnly   bool   `json:"read_only,omitempty"`
 	AllowOther bool   `json:"allow_other,omitempty"`
+	Lazy       bool   `json:"no_passthrough,omitempty"`
 	CacheSize  int64  `json:"cache_size,omitempty"` // bytes; 0 is the default
 	At         string `json:"at,omitempty"`         // a branch or revision to show alone
 	Memory     int64  `json:"memory,omitempty"`     // bytes; 0 is the default. It counts in the request that starts the daemon

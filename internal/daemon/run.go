@@ -242,7 +242,7 @@ func (d *daemon) mount(ctx context.Context, req MountRequest) (MountResult, erro
 		}
 	}
 	info, err := d.svc.Mount(ctx, service.MountOptions{
-		Mountpoint: req.Mountpoint, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, CacheSize: req.CacheSize, At: req.At,
+		Mountpoint: req.Mountpoint, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, Lazy: req.Lazy, CacheSize: req.CacheSize, At: req.At,
 	})
 	if err != nil {
 		if made {

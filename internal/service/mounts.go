@@ -47,6 +47,7 @@ type MountOptions struct {
 	Mountpoint string // an absolute, clean path that the caller has checked
 	ReadOnly   bool
 	AllowOther bool
+	Lazy       bool   // no passthrough
 	CacheSize  int64  // bytes of materialised files; 0 is the default
 	At         string // a branch or revision to show alone, at the root; "" for the whole repository
 }
@@ -90,7 +91,7 @@ func (s *Service) Mount(ctx context.Context, opts MountOptions) (MountInfo, erro
 	s.mu.Unlock()
 
 	m, err := s.opts.Mounter(context.WithoutCancel(ctx), s.repo, s, fs.Options{ // the mount outlives the request
-		Mountpoint: opts.Mountpoint, At: at, ReadOnly: opts.ReadOnly || s.opts.ReadOnly, AllowOther: opts.AllowOther, CacheSize: opts.CacheSize, Logger: s.log,
+		Mountpoint: opts.Mountpoint, At: at, ReadOnly: opts.ReadOnly || s.opts.ReadOnly, AllowOther: opts.AllowOther, Lazy: opts.Lazy, CacheSize: opts.CacheSize, Logger: s.log,
 	})
 	if err != nil {
 		s.forget(entry)
