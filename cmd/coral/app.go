@@ -24,6 +24,7 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	errTTY   bool // err is a terminal: progress and notices are wanted
+	outColor bool // out is a terminal that may be coloured
 	width    int  // of the terminal
 	loc      *time.Location
 	now      func() time.Time
@@ -40,6 +41,9 @@ func newApp(in io.Reader, out, errOut *os.File) *app {
 		if ws.Col > 20 {
 			a.width = int(ws.Col)
 		}
+	}
+	if _, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil {
+		a.outColor = os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""
 	}
 	return a
 }

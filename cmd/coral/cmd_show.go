@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -11,29 +13,75 @@ import (
 )
 
 func newShowCmd(a *app) *cobra.Command {
-	return verb(a, &cobra.Command{
-		Use:   "show [REV[:PATH]]",
-		Short: "One commit and what it changed, or one file and its tensors",
-		Long: `Show a commit and the files it changed against its first parent. With :PATH show one file of it, and the tensors in it, or list a
-directory. :PATH alone means the live tree of the current branch, and branches/NAME:PATH that of another.`,
+	cmd := &cobra.Command{
+		Use:   "show [REV[:PATH] | FILE | TENSOR] [TENSOR]",
+		Short: "One commit and what it changed, one file and its tensors, or one tensor",
+		Long: `Show a commit and the files it changed against its first parent. With :PATH show one file of it, and the tensors in it and how each is stored, or list a
+directory. :PATH alone means the live tree of the current branch, and branches/NAME:PATH that of another. A file of the disk is shown likewise; that needs no repository.
+
+With a second word show one tensor of the file: its statistics, a histogram, and the commits that changed it. A word that is no revision is a path of
+HEAD, or of -c REV, or a tensor that only one file there has. --stats reads the tensors. --heatmap shows the root mean square of each, or with --against the relative
+change from another revision or file, layers by kinds; -o writes that, or --histogram, as a picture.`,
 		Example: `  coral show
-  coral show main~1:checkpoint-500/model.safetensors
-  coral show :checkpoint-500/optimizer.pt --json`,
-	}, printShow)
+  coral show main~1:checkpoint-500/model.safetensors --sort stored -n 20
+  coral show embeddings.LayerNorm.weight -c v1 --stats
+  coral show :checkpoint-500/model.safetensors --heatmap --against v1 -o change.svg`,
+	}
+	v := service.Find("show")
+	req := v.New().(*service.ShowRequest)
+	req.Flags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := req.SetArgs(args); err != nil {
+			return err
+		}
+		if err := req.Localize(); err != nil {
+			return err
+		}
+		if _, err := a.dir(); err != nil && req.Disk != "" && req.Commit == "" {
+			return showDisk(cmd.Context(), a, req)
+		}
+		return run(cmd.Context(), a, v, req, args, printShow(a))
+	}
+	return cmd
 }
 
-func printShow(p *printer, _ service.Request, r service.ShowResult) error {
-	if r.CommitInfo != nil && r.Path == "" && r.File == nil && r.Entries == nil {
-		p.commit(r.CommitInfo)
-		p.changes(r.Changes)
-		return nil
+// showDisk shows a file of the disk where there is no repository.
+func showDisk(ctx context.Context, a *app, req *service.ShowRequest) error {
+	progress, done := a.progress()
+	res, err := service.ShowDisk(ctx, req, progress)
+	done()
+	if err != nil {
+		return err
 	}
-	if r.File != nil {
-		p.file(string(r.Path), r.File)
-		return nil
+	if a.json {
+		return a.result(res, nil)
 	}
-	p.entries(r.Entries)
-	return nil
+	p := a.printer()
+	err = printShow(a)(p, req, *res)
+	if ferr := p.flush(); err == nil {
+		err = ferr
+	}
+	return err
+}
+
+func printShow(a *app) func(*printer, service.Request, service.ShowResult) error {
+	return func(p *printer, request service.Request, r service.ShowResult) error {
+		req := request.(*service.ShowRequest)
+		switch {
+		case r.Tensor != nil:
+			p.tensor(string(r.Path), r.Tensor)
+		case r.Heatmap != nil:
+			p.heatmap(r.Heatmap, a.outColor)
+		case r.File != nil:
+			p.file(string(r.Path), r.File)
+		case r.CommitInfo != nil && r.Path == "" && r.Entries == nil:
+			p.commit(r.CommitInfo)
+			p.changes(r.Changes)
+		default:
+			p.entries(r.Entries)
+		}
+		return writePicture(req.Out, &r)
+	}
 }
 
 // changes writes what a commit changed.
@@ -76,24 +124,20 @@ func (p *printer) file(path string, f *service.FileInfo) {
 	case f.Kind != "file":
 		return
 	case f.ID.IsZero():
-		p.line("Content: not stored yet")
+		if !filepath.IsAbs(path) { // of a live tree, not of the disk
+			p.line("Content: not stored yet")
+		}
+		p.line("Format:  %s", f.Format)
+		p.tensors(f)
 		return
 	}
 	p.line("Id:      %s", f.ID)
 	p.line("BLAKE3:  %s", f.Hash)
 	p.line("Format:  %s, in %s", f.Format, count(int64(f.Segments), "segment"))
-	if len(f.Tensors) == 0 {
-		return
+	if f.Stored != nil {
+		p.line("Stored:  %s (%s)", size(*f.Stored), share(*f.Stored, f.Size))
 	}
-	p.line("")
-	var total int64
-	rows := [][]string{{"tensor", "dtype", "shape", "bytes"}}
-	for _, t := range f.Tensors {
-		total += t.Bytes
-		rows = append(rows, []string{safe(t.Name), t.DType, shape(t.Shape), strconv.FormatInt(t.Bytes, 10)})
-	}
-	p.table(rows, 3)
-	p.line("%s, %s", count(int64(len(f.Tensors)), "tensor"), size(total))
+	p.tensors(f)
 }
 
 // shape is "[768, 3072]"; a scalar's is "[]".
@@ -110,11 +154,17 @@ func newLsCmd(a *app) *cobra.Command {
 		Use:   "ls [REV[:PATH]]",
 		Short: "List a directory of a commit or live tree",
 		Long: `List the files of a commit, or of the directory PATH in it. :PATH means the live tree of the current branch, and
-branches/NAME[:PATH] that of another; what is not stored yet is marked with *.`,
+branches/NAME[:PATH] that of another; what is not stored yet is marked with *. -l shows sizes in bytes, what the store keeps for a file (its distinct blobs),
+its format and how many tensors are in it.`,
 		Example: `  coral ls v1
-  coral ls :checkpoint-500`,
-	}, func(p *printer, _ service.Request, list []service.EntryInfo) error {
-		p.entries(list)
+  coral ls -l :checkpoint-500
+  coral ls -r main --json`,
+	}, func(p *printer, req service.Request, list []service.EntryInfo) error {
+		if req.(*service.ListRequest).Long {
+			p.longEntries(list)
+		} else {
+			p.entries(list)
+		}
 		return nil
 	})
 }
@@ -122,24 +172,54 @@ branches/NAME[:PATH] that of another; what is not stored yet is marked with *.`,
 func (p *printer) entries(list []service.EntryInfo) {
 	rows := [][]string{}
 	for _, e := range list {
-		name, amount, when := safe(e.Name), "", ""
-		switch e.Kind {
-		case "dir":
-			name += "/"
-		case "symlink":
-			name += " -> " + safe(e.Target)
-		case "file":
+		amount := ""
+		if e.Kind == "file" {
 			amount = size(e.Size)
 		}
-		if e.Dirty {
-			name += " *"
-		}
-		if e.MTime != nil {
-			when = e.MTime.In(p.loc).Format("2006-01-02 15:04")
-		}
-		rows = append(rows, []string{typeLetter(e.Kind) + modeText(e.Mode), amount, when, name})
+		rows = append(rows, []string{typeLetter(e.Kind) + modeText(e.Mode), amount, p.entryTime(&e), entryName(&e)})
 	}
 	p.table(rows, 1)
+}
+
+// longEntries writes the table of ls -l.
+func (p *printer) longEntries(list []service.EntryInfo) {
+	rows := [][]string{{"mode", "bytes", "stored", "format", "tensors", "time", "name"}}
+	for _, e := range list {
+		amount, stored, tensors := "", "", ""
+		if e.Kind == "file" {
+			amount = strconv.FormatInt(e.Size, 10)
+		}
+		if e.Stored != nil {
+			stored = strconv.FormatInt(*e.Stored, 10)
+		}
+		if e.Tensors > 0 {
+			tensors = strconv.Itoa(e.Tensors)
+		}
+		rows = append(rows, []string{typeLetter(e.Kind) + modeText(e.Mode), amount, stored, e.Format, tensors, p.entryTime(&e), entryName(&e)})
+	}
+	p.table(rows, 1, 2, 4)
+}
+
+// entryName is the name as ls shows it: with / behind a directory, the target of a link, and * behind what is not stored yet.
+func entryName(e *service.EntryInfo) string {
+	name := safe(e.Name)
+	switch e.Kind {
+	case "dir":
+		name += "/"
+	case "symlink":
+		name += " -> " + safe(e.Target)
+	}
+	if e.Dirty {
+		name += " *"
+	}
+	return name
+}
+
+func (p *printer) entryTime(e *service.EntryInfo) string {
+	if e.MTime == nil {
+		return ""
+	}
+	return e.MTime.In(p.loc).Format("2006-01-02 15:04")
 }
 
 func typeLetter(kind string) string {

@@ -104,11 +104,11 @@ type ConvertResult struct {
 	Files      []ConvertedFile `json:"files"`
 	Index      control.Text    `json:"index,omitempty"` // of shards
 	Tensors    int             `json:"tensors"`
-	Bytes      int64           `json:"bytes"`            // of the files
-	Cast       int             `json:"cast,omitempty"`   // tensors whose dtype changed
-	LeftOut    int             `json:"left_out"`         // by --include and --exclude
-	Overflowed int64           `json:"overflowed"`       // finite values that were too large for their new dtype
-	Notes      []string        `json:"notes,omitempty"`  // what one should know of the result
+	Bytes      int64           `json:"bytes"`           // of the files
+	Cast       int             `json:"cast,omitempty"`  // tensors whose dtype changed
+	LeftOut    int             `json:"left_out"`        // by --include and --exclude
+	Overflowed int64           `json:"overflowed"`      // finite values that were too large for their new dtype
+	Notes      []string        `json:"notes,omitempty"` // what one should know of the result
 	Seconds    float64         `json:"seconds"`
 }
 

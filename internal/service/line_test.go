@@ -87,7 +87,7 @@ func TestParseLine(t *testing.T) {
 		{`cache drop`, &CacheRequest{Drop: true}},
 		{`gc --keep 2w --dry-run`, &GCRequest{Keep: Duration(14 * 24 * 3600e9), DryRun: true}},
 		{`gc`, &GCRequest{Keep: DefaultKeep}},
-		{`show main:a:b`, &ShowRequest{Target{Rev: "main", Path: "a:b", HasPath: true}}},
+		{`show main:a:b`, &ShowRequest{What: "main:a:b", Sort: "file"}},
 		{`add /a /b --to x`, &AddRequest{Files: []control.Text{"/a", "/b"}, To: "x"}},
 		{"", nil}, {"coral", nil}, {"frobnicate", nil}, {"status x", nil}, {"snapshot --nope", nil}, {"snapshot --metric loss", nil},
 		{"snapshot --metric loss=x", nil}, {"log -n x", nil}, {"log -n -1", nil}, {"branch -d", nil}, {"branch a b c", nil}, {"branch -d -m a", nil},

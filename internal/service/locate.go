@@ -124,6 +124,11 @@ type EntryInfo struct {
 	ID     oid.ID       `json:"id,omitzero"` // manifest of a file, tree of a directory
 	Target control.Text `json:"target,omitempty"`
 	Dirty  bool         `json:"dirty,omitempty"` // in a live tree: not stored yet
+
+	// Of ls -l, and of files that are stored.
+	Format  string `json:"format,omitempty"`
+	Tensors int    `json:"tensor_count,omitempty"`
+	Stored  *int64 `json:"stored_bytes,omitempty"` // what its distinct blobs take
 }
 
 func entryInfo(e object.Entry, dirty bool) EntryInfo {

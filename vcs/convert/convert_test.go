@@ -181,6 +181,36 @@ func TestGGUF(t *testing.T) {
 	}
 }
 
+// TestQuantised: blocks become F32, or what is asked for, elsewhere than in GGUF, where they stay.
+func TestQuantised(t *testing.T) {
+	row := make([]float64, 64)
+	for i := range row {
+		row[i] = float64(i*2 - 64)
+	}
+	row[0] = 127
+	o := Options{To: format.GGUF}
+	if err := o.SetDType("q8_0"); err != nil {
+		t.Fatal(err)
+	}
+	_, mid := run(t, []Input{input(t, "in", file(t, nil, map[string][]float64{"m.weight": row}, dtype.F32))}, o)
+	_, again := run(t, []Input{input(t, "q", mid[0])}, Options{To: format.GGUF})
+	if f := input(t, "out", again[0]).File; f.Tensors[0].DType != dtype.Q8_0 {
+		t.Errorf("gguf to gguf: %v", f.Tensors[0].DType)
+	}
+	p, back := run(t, []Input{input(t, "q", mid[0])}, Options{To: format.Safetensors})
+	if got := table(t, back[0])["m.weight"]; !strings.HasPrefix(got, "F32 [2 32] [127 -62 -60") || p.Cast != 1 {
+		t.Errorf("%s, %d cast", got, p.Cast)
+	}
+	half := Options{To: format.Safetensors}
+	if err := half.SetDType("bf16"); err != nil {
+		t.Fatal(err)
+	}
+	_, back = run(t, []Input{input(t, "q", mid[0])}, half)
+	if got := table(t, back[0])["m.weight"]; !strings.HasPrefix(got, "BF16 [2 32] [127 -62 -60") {
+		t.Error(got)
+	}
+}
+
 func TestShardsAndGlobs(t *testing.T) {
 	in := []Input{input(t, "one", file(t, map[string]string{"format": "np", "x": "1"}, map[string][]float64{"a": {1, 2, 3}, "b": {4}}, dtype.F32)),
 		input(t, "two", file(t, map[string]string{"format": "np", "x": "2"}, map[string][]float64{"z": {5, 6}}, dtype.F32))}

@@ -80,6 +80,9 @@ func Unparsed(err error) bool {
 	return errors.Is(err, format.ErrUnknown) || errors.Is(err, format.ErrDamaged)
 }
 
+// Damaged reports whether an error of tensor.Parse says that the file is of a known format and damaged.
+func Damaged(err error) bool { return errors.Is(err, format.ErrDamaged) }
+
 // NewInput returns the input of a file, with the metadata of one of safetensors.
 func NewInput(ctx context.Context, name string, f *tensor.File) (Input, error) {
 	in := Input{Name: name, File: f}

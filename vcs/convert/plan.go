@@ -183,10 +183,20 @@ func float(k dtype.Kind) bool {
 	return false
 }
 
+// quantised reports whether k is a block-quantised kind, which other containers hold as F32, or as what the floats are cast to.
+func quantised(k dtype.Kind) bool { return k.Width() == 0 && tensor.Numbers(k) }
+
 // kind returns what the elements of t become. In a GGUF file, as llama.cpp's converters do it, vectors stay F32 where matrices become shorter, and a matrix whose
 // rows are no whole blocks becomes F16 in place of Q8_0.
 func (p *Plan) kind(t *object.Tensor) dtype.Kind {
-	if !p.opts.Cast || !float(t.DType) {
+	quantised := quantised(t.DType)
+	if quantised && p.opts.To == format.GGUF && (!p.opts.Cast || p.opts.DType == t.DType) {
+		return t.DType
+	}
+	if !p.opts.Cast && quantised {
+		return dtype.F32
+	}
+	if !p.opts.Cast || !float(t.DType) && !quantised {
 		return t.DType
 	}
 	to := p.opts.DType

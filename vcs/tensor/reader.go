@@ -26,6 +26,7 @@ type Reader struct {
 	walk  *walk // strided
 	buf   []byte
 	ready []byte // part of buf
+	quant *quant // of a block-quantised kind, once Floats was called
 }
 
 // Reader returns a reader of one of f's tensors.
@@ -84,9 +85,12 @@ func (r *Reader) error(err error) error {
 }
 
 // Floats reads the next values as float64: n < len(dst) only at the end, with io.EOF, or with the error that stopped it. A complex element is two values.
-// The tensor's kind must be values.Supported, else it is errs.Unsupported.
+// Block-quantised kinds give what they stand for. The tensor's kind must be Numbers, else it is errs.Unsupported.
 func (r *Reader) Floats(dst []float64) (int, error) {
 	w := values.Width(r.t.DType)
+	if w == 0 && Numbers(r.t.DType) {
+		return r.dequantise(dst)
+	}
 	if w == 0 {
 		return 0, r.error(fmt.Errorf("elements of kind %s are no plain numbers: %w", r.t.DType, errs.Unsupported))
 	}

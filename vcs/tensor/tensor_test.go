@@ -122,7 +122,7 @@ func TestFloats(t *testing.T) {
 	if len(got) != 200_000 {
 		t.Errorf("%d elements", len(got))
 	}
-	q := object.Tensor{Name: "q", DType: dtype.Q4_0, Shape: []int64{32}, Length: 18}
+	q := object.Tensor{Name: "q", DType: dtype.GGUFOther, Shape: []int64{32}, Length: 18}
 	if _, err := f.Reader(bg, &q).Floats(buf); !errors.Is(err, errs.Unsupported) {
 		t.Errorf("quantised: %v", err)
 	}
