@@ -255,3 +255,47 @@ func TestMountHelper(t *testing.T) {
 	mounttest.Exec(t, "umount", r.Mnt) // the last one: the daemon ends
 	r.WaitGone(pid)
 }
+
+// TestOverlay has the repository on an overlay, as in a container: whatever of passthrough the kernel allows there, everything works, and survives a kill.
+func TestOverlay(t *testing.T) {
+	mounttest.NeedFUSE(t)
+	base := t.TempDir()
+	for _, d := range []string{"lower", "upper", "work", "merged"} {
+		if err := os.Mkdir(filepath.Join(base, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merged := filepath.Join(base, "merged")
+	opts := "lowerdir=" + filepath.Join(base, "lower") + ",upperdir=" + filepath.Join(base, "upper") + ",workdir=" + filepath.Join(base, "work")
+	if err := syscall.Mount("overlay", merged, "overlay", 0, opts); err != nil {
+		t.Skipf("no overlay can be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(merged, syscall.MNT_DETACH) })
+	r := mounttest.NewAt(t, filepath.Join(merged, "r"), filepath.Join(base, "mnt"))
+	r.Mount()
+	first, second := noise(1, 3_000_000), noise(2, 3_000_000)
+	r.Write("model.bin", first)
+	id := r.Snapshot("one")
+	r.Coral("sync")
+	r.Coral("cache", "drop")
+	r.Want(r.Commit(id, "model.bin"), first) // decoded
+	r.Want(r.Commit(id, "model.bin"), first) // and perhaps materialised
+	f, err := os.OpenFile(r.Live("model.bin"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(second, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	r.Want(r.Live("model.bin"), second)
+	r.Kill9(r.PID())
+	r.Mount()
+	r.Want(r.Live("model.bin"), second)
+	r.Want(r.Commit(id, "model.bin"), first)
+	r.Unmount()
+	r.Coral("fsck", "--full")
+}
