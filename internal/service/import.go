@@ -27,6 +27,9 @@ type ImportRequest struct {
 	By     string         `json:"by,omitempty"`
 	Author string         `json:"author,omitempty"`
 	DryRun bool           `json:"dry_run,omitempty"`
+
+	// CoralML: the one of Dirs is what contrib/coralml/export.py made of a repository of coral-ml.
+	CoralML bool `json:"coral_ml,omitempty"`
 }
 
 // Flags implements Request.
@@ -36,6 +39,7 @@ func (r *ImportRequest) Flags(f *pflag.FlagSet) {
 	f.StringVar(&r.By, "by", "name", "the order: `name`, numbers compared as numbers, or mtime")
 	f.StringVar(&r.Author, "author", "", "`\"Name <email>\"` of the commits (default $CORAL_AUTHOR, or the user at this host)")
 	f.BoolVar(&r.DryRun, "dry-run", false, "only list what would be imported")
+	f.BoolVar(&r.CoralML, "coral-ml", false, "DIR is a repository of coral-ml: import its history, branches and tags")
 }
 
 // SetArgs implements Request.
@@ -45,6 +49,8 @@ func (r *ImportRequest) SetArgs(args []string) error {
 		return control.Usagef("import: name a directory of checkpoints")
 	case r.By != "name" && r.By != "mtime":
 		return control.Usagef("import: --by %q is neither name nor mtime", r.By)
+	case r.CoralML && (len(args) != 1 || r.Branch != "" || r.To != ""):
+		return control.Usagef("import --coral-ml: name one repository; --branch and --to do not go with it")
 	}
 	for _, d := range args {
 		r.Dirs = append(r.Dirs, control.Text(d))
@@ -99,6 +105,9 @@ type ImportedCommit struct {
 const importLabel = "import"
 
 func (s *Service) importDirs(ctx context.Context, r *ImportRequest, p Progress) (ImportResult, error) {
+	if r.CoralML {
+		return s.importHistory(ctx, r, p)
+	}
 	start := time.Now()
 	res := ImportResult{DryRun: r.DryRun, Commits: []ImportedCommit{}}
 	to, err := treePath("import", string(r.To))
