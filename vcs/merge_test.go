@@ -196,6 +196,35 @@ func TestMergeTensors(t *testing.T) {
 	}
 }
 
+// TestMergeAnew: tensors of safetensors files come, go and change shape, and the file is what the library would write.
+func TestMergeAnew(t *testing.T) {
+	r := newRepo(t)
+	base := map[string][]float32{"b": ramp(300, 1), "c": ramp(300, 2), "d": ramp(300, 3), "e": ramp(300, 4)}
+	ours, theirs := cloneTensors(base), cloneTensors(base)
+	ours["x"], ours["e"] = ramp(10, 1), ramp(300, 5)
+	delete(ours, "b")
+	theirs["a"], theirs["d"], theirs["e"], theirs["x"] = ramp(20, 1), ramp(200, 3), ramp(300, 7), ramp(10, 3)
+	delete(theirs, "c")
+	fork(t, r, map[string]string{"m.safetensors": mergeWeights(base)}, map[string]map[string]string{"main": {"m.safetensors": mergeWeights(ours)}, "b": {"m.safetensors": mergeWeights(theirs)}})
+	res, err := r.Merge(bg, MergeOptions{With: []string{"b"}, Strategy: strategy(t, "average")})
+	must(t, err)
+	must(t, res.Err())
+	want := map[string][]float32{"a": theirs["a"], "d": theirs["d"], "e": ramp(300, 6), "x": ramp(10, 2)}
+	if got := fileOf(t, r, "main", "m.safetensors"); got != mergeWeights(want) {
+		t.Error("the file is another")
+	}
+	if f := res.Files[0]; f.Added != 1 || f.Removed != 1 || f.Taken != 1 || f.Computed != 2 {
+		t.Errorf("%+v", f)
+	}
+	put(t, r, "b", map[string]string{"m.safetensors": mergeWeights(map[string][]float32{"a": theirs["a"], "e": ramp(5, 1)})})
+	put(t, r, "main", map[string]string{"m.safetensors": mergeWeights(map[string][]float32{"a": theirs["a"], "d": ramp(6, 2)})})
+	res, err = r.Merge(bg, MergeOptions{With: []string{"b"}, Strategy: strategy(t, "average")})
+	must(t, err)
+	if len(res.Conflicts) != 2 || res.Conflicts[0].Why != "deleted on one side and changed on another" {
+		t.Errorf("%+v", res.Conflicts)
+	}
+}
+
 func cloneTensors(m map[string][]float32) map[string][]float32 {
 	out := map[string][]float32{}
 	for k, v := range m {

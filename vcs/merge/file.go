@@ -2,11 +2,14 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	"coral/delta/format"
 	"coral/delta/format/dtype"
 	"coral/delta/format/values"
+	"coral/internal/errs"
 	"coral/vcs/merge/method"
 	"coral/vcs/object"
 )
@@ -267,12 +270,20 @@ func floats(k dtype.Kind) bool {
 // fit looks whether the container of ours can hold the result.
 func (m *merger) fit(ctx context.Context, p *plan) error {
 	ours := p.sides[0]
-	if p.relaid {
+	if p.relaid && ours.Format != format.Safetensors {
 		for i := range p.actions {
 			a := &p.actions[i]
 			if a.verb == drop || a.verb == take && reshapes(ours.get(a.name), a.out) {
 				m.conflict(p.path, a.name, "the tensors of a %s file cannot be added, removed or reshaped", ours.Format)
 			}
+		}
+		return nil
+	}
+	if p.relaid {
+		if _, _, err := p.layout(at{ctx, ours}); errors.Is(err, errs.Invalid) || errors.Is(err, format.ErrDamaged) {
+			m.conflict(p.path, "", "the result cannot be a safetensors file: %v", err)
+		} else if err != nil {
+			return err
 		}
 		return nil
 	}

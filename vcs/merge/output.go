@@ -28,7 +28,12 @@ func (m *merger) write(ctx context.Context, p *plan, prev oid.ID) (id oid.ID, si
 	}
 	out := &output{m: m, ctx: ctx, p: p, f: f}
 	out.w = bufio.NewWriterSize(&counted{f, func(n int64) { m.progress(p.path, n) }, 0}, outputBuffer)
-	if size, err = out.inPlace(); err != nil {
+	if p.relaid {
+		size, err = out.relay()
+	} else {
+		size, err = out.inPlace()
+	}
+	if err != nil {
 		return oid.ID{}, 0, err
 	}
 	if err := ctx.Err(); err != nil {
