@@ -112,3 +112,23 @@ func TestModelName(t *testing.T) {
 		}
 	}
 }
+
+func FuzzData(f *testing.F) {
+	for _, row := range formattest.RowsOf(f, "external.json") {
+		model, _ := ModelName(row.File)
+		f.Add(formattest.File(f, model), int64(1000))
+	}
+	f.Add(externalModel(2, "location", "large.onnx_data", "offset", "8", "length", "8"), int64(20))
+	f.Fuzz(func(t *testing.T, b []byte, size int64) {
+		l, err := ParseData(bytes.NewReader(b), int64(len(b)), "large.onnx_data", size&(1<<40-1))
+		if err != nil {
+			if !errors.Is(err, format.ErrDamaged) && !errors.Is(err, format.ErrUnknown) {
+				t.Errorf("error of no class: %v", err)
+			}
+			return
+		}
+		if err := l.Check(size & (1<<40 - 1)); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -150,3 +150,30 @@ func TestPayloadsAreNotRead(t *testing.T) {
 		t.Errorf("%d bytes read", c.read)
 	}
 }
+
+// repeated is a file that is a head and then the same bytes again and again.
+type repeated struct {
+	head, body []byte
+}
+
+func (r repeated) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	if off < int64(len(r.head)) {
+		n = copy(p, r.head[off:])
+	}
+	for i := n; i < len(p); i++ {
+		p[i] = r.body[(off+int64(i)-int64(len(r.head)))%int64(len(r.body))]
+	}
+	return len(p), nil
+}
+
+// TestFieldsBounded: a file of 1 TiB that is nothing but small fields is given up, not walked to its end.
+func TestFieldsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	head := append(number(nil, modelIRVersion, 8), field(nil, modelGraph, floats(8, 2))...)
+	if _, err := Parse(repeated{head, []byte{5 << 3, 1}}, 1<<40); !errors.Is(err, format.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+}

@@ -18,9 +18,9 @@ const (
 	Fixed32 = 5
 )
 
-// MaxFields bounds the fields of one file, and so the time to walk them: 32 Mi take about a second. Attributes of tree ensembles have
+// MaxFields bounds the fields of one file, and so the time to walk them: 16 Mi take half a second. Attributes of tree ensembles have
 // one field a number, a few million.
-const MaxFields = 32 << 20
+const MaxFields = 16 << 20
 
 // Field is one field of a message.
 type Field struct {
