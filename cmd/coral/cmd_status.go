@@ -12,8 +12,9 @@ func newStatusCmd(a *app) *cobra.Command {
 	return verb(a, &cobra.Command{
 		Use:   "status",
 		Short: "What has changed since the last snapshot, the queue, the daemon",
-		Long: `Show what differs between the live tree of the current branch and its last commit, what waits to be ingested, what the spool holds,
-and the daemon with its mounts. The exit code is 0 whether or not there are changes.`,
+		Long: `Show what differs between the live tree of the current branch and its last commit: what is not yet committed, and of that, what is not yet
+durable: (open) for writing, or (queued) for ingest, and would need its writer's fsync to survive a power cut. Then what the spool holds, and the
+daemon with its mounts. The exit code is 0 whether or not there are changes.`,
 		Example: `  coral status
   coral status --json | jq '.dirty | length'`,
 	}, printStatus)
@@ -64,15 +65,20 @@ func printStatus(p *printer, _ service.Request, r service.StatusResult) error {
 		p.line("Nothing has changed since the last snapshot.")
 		return nil
 	}
-	p.line("Changes since the last snapshot:")
-	rows := [][]string{}
+	p.line("Not yet committed:")
+	rows, waiting := [][]string{}, 0
 	for _, c := range r.Dirty {
 		state := ""
 		if c.State != "stored" && c.State != "" {
 			state = "(" + c.State + ")"
+			waiting++
 		}
 		rows = append(rows, []string{"  " + c.Kind + ":", safe(c.Path), state})
 	}
 	p.table(rows)
+	if waiting > 0 {
+		p.line("")
+		p.line("%s not yet durable, unless it was synced by the program that wrote it: `coral sync` waits for what is closed.", count(int64(waiting), "file"))
+	}
 	return nil
 }
