@@ -10,7 +10,7 @@
 // the bytes read even while the file changes. Batches are stored in parallel by at most Workers goroutines of the
 // ingest's own errgroup.
 //
-// A blob may be computed from others (guess.go finds how by values.go, rows.go and family.go; derived.go reads): then its base is what a recipe gives.
+// A blob may be computed from others (guess.go finds how by values.go, rows.go, family.go and flat.go; derived.go reads): then its base is what a recipe gives.
 //
 // Read (file.go, block.go, blockcache.go, prefetch.go). A read finds its segments by binary search and decodes the blocks it
 // touches, and for each the same byte range of the chain below. Decoded blocks are kept in an LRU bounded in bytes, with one

@@ -102,6 +102,7 @@ func (in *ingest) rememberContent(id oid.ID, raw []byte, j *job, how *derive.Rec
 		in.s.rememberValues(id, raw, j.dt)
 		in.rememberMatrix(id, raw, j)
 		in.rememberRows(id, raw, j, how)
+		in.rememberFlat(id, raw, j)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"coral/objstore"
 )
 
-// A guess is a derivation that may give a blob's bytes. It is found by hints alone (values.go, rows.go, family.go), which is cheap, judged on samples as
+// A guess is a derivation that may give a blob's bytes. It is found by hints alone (values.go, rows.go, family.go, flat.go), which is cheap, judged on samples as
 // bases are, and computed whole only if it is chosen. A wrong one costs time.
 type guess struct {
 	recipe *derive.Recipe
@@ -53,6 +53,7 @@ func (in *ingest) guesses(ctx context.Context, raw []byte, j *job) []guess {
 	add(in.guessTranspose(raw, j))
 	out = append(out, in.guessFamily(raw, j)...)
 	add(in.guessRows(ctx, raw, j))
+	add(in.guessFlat(ctx, raw, j))
 	return out
 }
 
