@@ -25,6 +25,14 @@ def ordered(t):
     return np.where(mag != bits, -mag, mag).ravel()
 
 
+def cosine(u, v):
+    """1 for two zero vectors, 0 if one is zero."""
+    uu, vv = u @ u, v @ v
+    if uu == 0 or vv == 0:
+        return float(uu == vv)
+    return float(u @ v / np.sqrt(uu) / np.sqrt(vv))
+
+
 def near(what, got, want, rel):
     if want is None or isinstance(want, float) and np.isnan(want):
         assert got is None, f"{what}: {got}, want none"
@@ -52,8 +60,8 @@ def check(old, new, result):
         fu, fv = u[keep], v[keep]
         d = fv - fu
         aa, bb, ab, dd = aa + fu @ fu, bb + fv @ fv, ab + fu @ fv, dd + d @ d
-        near(name + " cosine", f["cosine"], float(fu @ fv / np.sqrt(fu @ fu) / np.sqrt(fv @ fv)), 1e-12)
-        near(name + " rel_l2", f["rel_l2"], float(np.linalg.norm(d) / np.linalg.norm(fu)), 1e-10)
+        near(name + " cosine", f["cosine"], cosine(fu, fv), 1e-12)
+        near(name + " rel_l2", f["rel_l2"], float(np.linalg.norm(d) / np.linalg.norm(fu)) if d.any() else 0.0, 1e-10)
         near(name + " max_abs", f["max_abs"], float(np.abs(d).max()), 0)
         if x.dtype == y.dtype:
             changed = (x.view(torch.int32 if x.dtype == torch.float32 else torch.int16) != y.view(torch.int32 if x.dtype == torch.float32 else torch.int16)).double().mean().item()

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"coral/delta/format/dtype"
-	"coral/delta/format/values"
 	"coral/vcs/tensor"
 )
 
@@ -66,7 +65,7 @@ func (p *pair) plan() {
 	if bomb(ta) || bomb(tb) {
 		return
 	}
-	if values.Width(ta.DType) == 0 || values.Width(tb.DType) == 0 {
+	if valuesOf(ta) == 0 && tensor.Bytes(ta) > 0 || valuesOf(tb) == 0 && tensor.Bytes(tb) > 0 {
 		p.read = ta.DType == tb.DType && tensor.Bytes(ta) == tensor.Bytes(tb)
 		return
 	}
@@ -217,7 +216,7 @@ func alone(as, bs []*entry) (out []*pair) {
 
 // settle gives a pair its kind now that it was read: what has no changed bit is equal.
 func (p *pair) settle() {
-	if p.kind == Changed && p.read && p.got.changed == 0 && !p.part {
+	if p.kind == Changed && p.read && p.got.changed == 0 && !p.got.other && !p.part {
 		p.kind = p.equalKind()
 	}
 }

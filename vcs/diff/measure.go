@@ -2,6 +2,7 @@ package diff
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -27,6 +28,7 @@ type measured struct {
 	ulpMax  uint64
 	cast    castKind
 	rank    rankGuess
+	other   bool // blocks differ in bytes; their values may not
 }
 
 // castKind says how the narrower of two dtypes follows from the wider.
@@ -46,6 +48,7 @@ type worker struct {
 	rawB   []byte
 	a, b   []float64
 	cast   []byte
+	plain  []byte // dequantised F32
 	hist   ulps
 	sample sample
 	finder finder
@@ -63,19 +66,10 @@ type operand struct {
 
 func (o operand) reader(ctx context.Context) *tensor.Reader { return o.f.Reader(ctx, o.t) }
 
-// valuesOf returns how many values a tensor has: elements, of complex kinds twice as many. Kinds that are packed have none.
-func valuesOf(t *object.Tensor) int64 {
-	if w := values.Width(t.DType); w > 0 {
-		return tensor.Bytes(t) / int64(w)
-	}
-	return 0
-}
-
 // pair compares the first n values of a and b; for kinds without plain numbers, all bytes of two tensors of the same kind and length. matrix
 // is the shape of n values whose difference may be of low rank, or nil.
 func (w *worker) pair(a, b operand, n int64, matrix []int64) (measured, error) {
-	wa, wb := values.Width(a.t.DType), values.Width(b.t.DType)
-	if wa == 0 || wb == 0 {
+	if n == 0 && tensor.Bytes(a.t) > 0 {
 		return w.bytesOnly(a, b)
 	}
 	m, err := w.run(a, b, n, matrix, 1)
@@ -107,7 +101,6 @@ func (w *worker) grow(buf *[]byte, n int) []byte {
 // run streams a pair once.
 func (w *worker) run(a, b operand, n int64, matrix []int64, scale float64) (measured, error) {
 	ka, kb := a.t.DType, b.t.DType
-	wa, wb := values.Width(ka), values.Width(kb)
 	m := measured{sums: sums{maxAt: -1}, numbers: true}
 	narrow := narrower(ka, kb)
 	fb, isFloat := floats[narrow]
@@ -117,17 +110,18 @@ func (w *worker) run(a, b operand, n int64, matrix []int64, scale float64) (meas
 	ra, rb := a.reader(w.ctx), b.reader(w.ctx)
 	for at := int64(0); at < n; {
 		count := int(min(n-at, valuesPerRead))
-		rawA, rawB := w.grow(&w.rawA, count*wa), w.grow(&w.rawB, count*wb)
+		rawA, rawB := w.grow(&w.rawA, sizeOf(ka, count)), w.grow(&w.rawB, sizeOf(kb, count))
 		if err := readBoth(ra, rb, rawA, rawB); err != nil {
 			return m, err
 		}
 		w.report(int64(len(rawA) + len(rawB)))
 		for done := 0; done < count; {
 			step := min(count-done, valuesPerStep)
-			pa, pb := rawA[done*wa:][:step*wa], rawB[done*wb:][:step*wb]
+			pa, pb := rawA[sizeOf(ka, done):][:sizeOf(ka, step)], rawB[sizeOf(kb, done):][:sizeOf(kb, step)]
 			va, vb := w.a[:step], w.b[:step]
-			values.Decode(va, pa, ka)
-			values.Decode(vb, pb, kb)
+			if err := errors.Join(w.decode(va, pa, ka), w.decode(vb, pb, kb)); err != nil {
+				return m, err
+			}
 			if scale == 1 {
 				m.changed += w.distances(&m, ka, kb, narrow, fb, pa, pb, va, vb)
 				w.sample.take(va, vb, at+int64(done))
@@ -160,8 +154,10 @@ func (w *worker) distances(m *measured, ka, kb, narrow dtype.Kind, fb floatBits,
 	switch {
 	case ka == kb && m.ulp:
 		return w.hist.addAll(fb, pa, pb)
-	case ka == kb:
+	case ka == kb && values.Supported(ka):
 		return differing(pa, pb, values.Width(ka))
+	case ka == kb:
+		m.other = m.other || string(pa) != string(pb)
 	}
 	for i, x := range va {
 		if y := vb[i]; math.Float64bits(x) != math.Float64bits(y) && (x == x || y == y) {
@@ -239,12 +235,12 @@ func (w *worker) bytesOnly(a, b operand) (measured, error) {
 // single measures one tensor alone: the figures are those of a pair of it with itself.
 func (w *worker) single(o operand) (measured, error) {
 	n := valuesOf(o.t)
-	width := values.Width(o.t.DType)
+	k := o.t.DType
 	m := measured{sums: sums{maxAt: -1}, numbers: true}
 	r := o.reader(w.ctx)
 	for at := int64(0); at < n; {
 		count := int(min(n-at, valuesPerRead))
-		raw := w.grow(&w.rawA, count*width)
+		raw := w.grow(&w.rawA, sizeOf(k, count))
 		if _, err := io.ReadFull(r, raw); err != nil {
 			return m, endError(err)
 		}
@@ -252,7 +248,9 @@ func (w *worker) single(o operand) (measured, error) {
 		for done := 0; done < count; {
 			step := min(count-done, valuesPerStep)
 			v := w.a[:step]
-			values.Decode(v, raw[done*width:], o.t.DType)
+			if err := w.decode(v, raw[sizeOf(k, done):][:sizeOf(k, step)], k); err != nil {
+				return m, err
+			}
 			m.add(v, v, at+int64(done))
 			done += step
 		}

@@ -180,9 +180,40 @@ func TestChangedByBits(t *testing.T) {
 	q := make([]byte, 36)
 	p := slices.Clone(q)
 	p[3] = 1
-	m := measurePair(t, rawOperand(dtype.Q4_0, q, []int64{64}), rawOperand(dtype.Q4_0, p, []int64{64}))
+	m := measurePair(t, rawOperand(dtype.GGUFOther, q, []int64{64}), rawOperand(dtype.GGUFOther, p, []int64{64}))
 	if f := m.figures(); m.changed != 1 || !f.Opaque || !math.IsNaN(float64(f.Cosine)) || f.Elements != 36 {
 		t.Errorf("packed: %+v", f)
+	}
+}
+
+// Quantised blocks are compared by what they stand for: here d = 1 and quants of −8 … 7.
+func TestQuantised(t *testing.T) {
+	block := func(quants ...byte) []byte {
+		b := append([]byte{0x00, 0x3c}, make([]byte, 16)...)
+		for i := range 16 {
+			b[2+i] = 0x88 // zeros
+		}
+		copy(b[2:], quants)
+		return b
+	}
+	a := append(block(0x8b), block()...) // 3, then zeros
+	b := append(block(0x8c), block()...) // 4
+	m := measurePair(t, rawOperand(dtype.Q4_0, a, []int64{64}), rawOperand(dtype.Q4_0, b, []int64{64}))
+	f := m.figures()
+	if f.Opaque || f.Elements != 64 || f.Changed != 1.0/64 || f.MaxAbs != 1 || !near(float64(f.RelL2), 1.0/3, 1e-12) || f.Cosine != 1 || f.ULP != nil || f.Sparsity != 63.0/64 || !m.other {
+		t.Errorf("%+v", f)
+	}
+	plain := make([]float64, 64)
+	plain[0] = 3
+	m = measurePair(t, operandOf(dtype.F32, plain), rawOperand(dtype.Q4_0, a, []int64{64}))
+	if f := m.figures(); f.Changed != 0 || f.RelL2 != 0 || m.cast != castNone {
+		t.Errorf("of another dtype: %+v", f)
+	}
+	zero := slices.Clone(a)
+	zero[18], zero[19] = 0, 0 // the scale of a block of zeros: other bytes, the same values
+	m = measurePair(t, rawOperand(dtype.Q4_0, a, []int64{64}), rawOperand(dtype.Q4_0, zero, []int64{64}))
+	if m.changed != 0 || !m.other || m.dd != 0 {
+		t.Errorf("other bytes: %+v", m.sums)
 	}
 }
 
