@@ -32,7 +32,7 @@ type SharedBytes struct {
 	Tensors      int64       `json:"tensor_bytes"` // of the new side
 	EqualTensors int64       `json:"equal_tensor_bytes"`
 	EqualShare   diff.Number `json:"equal_share"`          // of all tensors, those whose bytes are equal
-	Stored       int64       `json:"bytes"`                // of the new side's files; 0 if a side is not stored
+	Stored       int64       `json:"bytes"`                // of the blobs of the new side, each once
 	Shared       int64       `json:"shared_bytes"`         // of these, in blobs that the old side has too: they take room once
 	SharedShare  diff.Number `json:"shared_share"`         // null if a side is not stored
 	Unstored     bool        `json:"not_stored,omitempty"` // a side is on the disk, or not ingested yet

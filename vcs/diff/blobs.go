@@ -14,7 +14,7 @@ import (
 type BlobSet struct {
 	IDs     []oid.ID
 	Lengths []int64 // raw bytes of each
-	Bytes   int64   // of all, and of what is inline in manifests
+	Bytes   int64   // of all; what is inline in manifests, such as headers, does not count
 	Whole   bool    // all files are stored; else the others are missing here
 }
 
@@ -71,10 +71,7 @@ func (b *blobWalk) node(n Node, depth int) error {
 	}
 	for i := range m.Segments {
 		s := &m.Segments[i]
-		switch {
-		case s.Blob.IsZero():
-			b.out.Bytes += s.Length
-		case !b.seen[s.Blob]:
+		if !s.Blob.IsZero() && !b.seen[s.Blob] {
 			if len(b.out.IDs) == b.limit {
 				return fmt.Errorf("more than %d blobs on a side: narrow it to a directory: %w", b.limit, errs.TooLarge)
 			}
