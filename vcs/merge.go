@@ -17,6 +17,7 @@ import (
 	"coral/vcs/merge/method"
 	"coral/vcs/object"
 	"coral/vcs/tensor"
+	"coral/vcs/worktree"
 )
 
 // LabelMerge is the label of merge commits that says how they were made: a MergeRecipe as JSON.
@@ -234,7 +235,7 @@ func (j *merging) fastForward(ctx context.Context, to, headTree oid.ID) error {
 	if j.opts.DryRun {
 		return nil
 	}
-	return j.move(ctx, to, headTree, root, "fast-forward")
+	return j.move(ctx, to, headTree, "fast-forward")
 }
 
 // base finds what the sides come from.
@@ -296,7 +297,7 @@ func (j *merging) trees(ctx context.Context, headTree oid.ID) error {
 	if err != nil {
 		return err
 	}
-	return j.move(ctx, commit, headTree, got.Tree, j.subject())
+	return j.move(ctx, commit, headTree, j.subject())
 }
 
 // subject is the message of a merge that got none.
@@ -345,9 +346,9 @@ func (j *merging) commit(ctx context.Context) (oid.ID, error) {
 }
 
 // move moves the branch, with its live tree.
-func (j *merging) move(ctx context.Context, to, fromTree, toTree oid.ID, why string) error {
+func (j *merging) move(ctx context.Context, to, fromTree oid.ID, why string) error {
 	who := cmp.Or(oneLine(j.opts.Author), DefaultAuthor())
-	if err := j.r.moveWithLive(ctx, j.res.Branch, j.res.Head, to, fromTree, toTree, who, "merge: "+why); err != nil {
+	if err := j.r.moveWithLive(ctx, j.res.Branch, j.res.Head, to, fromTree, who, "merge: "+why); err != nil {
 		return err
 	}
 	j.res.Commit = to
@@ -366,25 +367,25 @@ func (r *Repo) cleanLive(ctx context.Context, branch string, head oid.ID) error 
 	if err != nil {
 		return err
 	}
-	changes, err := live.Status(ctx, head)
-	if err != nil {
-		return err
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	return fmt.Errorf("branch %q: %d changes are not committed (%s …): snapshot them first: %w", branch, len(changes), changes[0].Path, errs.Conflict)
+	return clean(ctx, live, head)
 }
 
-// moveWithLive moves a branch from one commit to another, and its live tree, which is clean, from one tree to the other. The live tree goes first and is made
-// again from the head: if we are killed between the two, it is that of the old head.
-func (r *Repo) moveWithLive(ctx context.Context, branch string, from, to, fromTree, _ oid.ID, who, why string) error {
-	if err := r.cleanLive(ctx, branch, fromTree); err != nil {
+// clean refuses a live tree that differs from a committed one.
+func clean(ctx context.Context, live *worktree.Tree, head oid.ID) error {
+	changes, err := live.Status(ctx, head)
+	if err != nil || len(changes) == 0 {
 		return err
 	}
+	return fmt.Errorf("branch %q: %d changes are not committed (%s …): snapshot them first: %w", live.Branch(), len(changes), changes[0].Path, errs.Conflict)
+}
+
+// moveWithLive moves a branch from one commit to another, and its live tree, which must be as the tree from. The live tree goes first and is made
+// again from the head: if we are killed between the two, it is that of the old head.
+func (r *Repo) moveWithLive(ctx context.Context, branch string, from, to, fromTree oid.ID, who, why string) error {
 	r.names.Lock()
 	defer r.names.Unlock()
-	if err := r.Live.Remove(ctx, branch); err != nil {
+	err := r.Live.RemoveIf(ctx, branch, func(t *worktree.Tree) error { return clean(ctx, t, fromTree) })
+	if err != nil {
 		return err
 	}
 	return r.Refs.MoveBranch(branch, from, to, who, why)

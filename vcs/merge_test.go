@@ -404,3 +404,26 @@ func fixCRCs(t *testing.T, b []byte) string {
 	}
 	return string(b)
 }
+
+// TestMergeLateChange: a change of the live tree that comes while a merge computes is not lost.
+func TestMergeLateChange(t *testing.T) {
+	r := newRepo(t)
+	file := func(slope float32) map[string]string {
+		return map[string]string{"m.safetensors": mergeWeights(map[string][]float32{"w": ramp(500, slope)})}
+	}
+	fork(t, r, file(1), map[string]map[string]string{"main": file(2), "b": file(4)})
+	head, late := snapHead(t, r, "main"), false
+	_, err := r.Merge(bg, MergeOptions{With: []string{"b"}, Strategy: strategy(t, "average"), Progress: func(string, int64, int64) {
+		if !late {
+			late = true
+			add(t, r, map[string]string{"late": "1"})
+		}
+	}})
+	wantErr(t, err, errs.Conflict, "late")
+	live, lerr := r.LiveTree(bg, "main")
+	must(t, lerr)
+	if _, err := live.Lookup(bg, live.Root(), "late"); err != nil || !late || snapHead(t, r, "main") != head {
+		t.Errorf("the change is lost: %v", err)
+	}
+	add(t, r, map[string]string{"later": "1"}) // it takes changes again
+}

@@ -229,6 +229,11 @@ func (s *Set) Branches() []string {
 
 // Remove deletes the live tree of branch and all that was not committed. errs.Busy while handles are open in it. Without a live tree it does nothing.
 func (s *Set) Remove(ctx context.Context, branch string) error {
+	return s.RemoveIf(ctx, branch, func(*Tree) error { return nil })
+}
+
+// RemoveIf is Remove if check, which is called when the tree takes no more changes, returns nil; else the tree is as it was. check may look at the tree and not change it.
+func (s *Set) RemoveIf(ctx context.Context, branch string, check func(t *Tree) error) error {
 	if s.opts.ReadOnly {
 		return fmt.Errorf("remove live tree %s: %w", branch, errs.ReadOnly)
 	}
@@ -242,7 +247,11 @@ func (s *Set) Remove(ctx context.Context, branch string) error {
 		return fmt.Errorf("remove live tree %s: %w", branch, err)
 	}
 	defer t.compactMu.Unlock()
-	if err := s.removeDir(branch); err != nil {
+	err := check(t)
+	if err == nil {
+		err = s.removeDir(branch)
+	}
+	if err != nil {
 		t.mu.Lock()
 		t.closed = nil
 		t.mu.Unlock()
