@@ -180,7 +180,7 @@ func (r *Repo) renamedTo(old string, isBranch map[string]bool, live []string) (s
 		if m.Ref == "branches/"+old {
 			return "", nil // there was such a branch later
 		}
-		if m.Why == ref.RenamedFrom+old {
+		if m.RenameFrom() == old {
 			to := strings.TrimPrefix(m.Ref, "branches/")
 			if isBranch[to] && !slices.Contains(live, to) {
 				return to, nil
@@ -198,11 +198,7 @@ func (r *Repo) SetHead(ctx context.Context, h ref.Head) error {
 		return err
 	}
 	defer release()
-	what := h.Branch
-	if what == "" {
-		what = h.Commit.Short()
-	}
-	return r.Refs.SetHead(h, DefaultAuthor(), "checkout: "+what)
+	return r.Refs.SetHead(h, DefaultAuthor(), "checkout")
 }
 
 // CreateTag tags a commit, with a tag object if there is a message.

@@ -113,6 +113,9 @@ func (r *Repo) markLog(ctx context.Context, m *marker, keep time.Duration) error
 				return fmt.Errorf("ref log: %w", err)
 			}
 		}
+		if err := m.mark(ctx, v.TagObject(), objstore.Tag); err != nil { // undo makes an annotated tag again
+			return fmt.Errorf("ref log: %w", err)
+		}
 	}
 	return nil
 }

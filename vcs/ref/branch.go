@@ -27,29 +27,9 @@ func readHead(tx *bbolt.Tx) (Head, error) {
 	return decodeHead(v)
 }
 
-// SetHead points HEAD to a branch that exists, or to a commit.
+// SetHead points HEAD to a branch that exists, or to a commit. The log's line says after why where from and where to.
 func (s *Store) SetHead(h Head, who, why string) error {
-	if (h.Branch == "") == h.Commit.IsZero() {
-		return fmt.Errorf("set HEAD: want a branch or a commit: %w", errs.Invalid)
-	}
-	return s.update(func(tx *bbolt.Tx) error {
-		old, err := readHead(tx)
-		if err != nil {
-			return err
-		}
-		from, err := commitOf(tx, old)
-		if err != nil {
-			return err
-		}
-		to, err := commitOf(tx, h)
-		if err != nil {
-			return fmt.Errorf("set HEAD: %w", err)
-		}
-		if err := tx.Bucket(bucketMeta).Put(keyHead, encodeHead(h)); err != nil {
-			return err
-		}
-		return s.log(tx, headName, from, to, who, why)
-	})
+	return s.Update(who, func(t *Txn) error { return t.SetHead(h, why) })
 }
 
 // commitOf returns the commit that h stands for now.
@@ -107,18 +87,7 @@ func (s *Store) list(bucket []byte, decode func(string, []byte) (Ref, error)) (o
 // CreateBranch makes a branch at id (zero: no commit yet). errs.Exist if it exists; errs.Conflict when it would need a name that is a directory of
 // branches, or the other way round ("a" and "a/b").
 func (s *Store) CreateBranch(name string, id oid.ID, who, why string) error {
-	if err := CheckName(name); err != nil {
-		return fmt.Errorf("create branch: %w", err)
-	}
-	return s.update(func(tx *bbolt.Tx) error {
-		if err := free(tx.Bucket(bucketBranches), "branch", name); err != nil {
-			return err
-		}
-		if err := tx.Bucket(bucketBranches).Put([]byte(name), encodeBranch(Ref{ID: id})); err != nil {
-			return err
-		}
-		return s.log(tx, branchPrefix+name, oid.ID{}, id, who, why)
-	})
+	return s.Update(who, func(t *Txn) error { return t.CreateBranch(name, id, why) })
 }
 
 // free says why name cannot be added to b.
@@ -140,18 +109,7 @@ func free(b *bbolt.Bucket, kind, name string) error {
 
 // MoveBranch sets the branch to new if it is at old; else errs.Conflict.
 func (s *Store) MoveBranch(name string, old, new oid.ID, who, why string) error {
-	if new.IsZero() {
-		return fmt.Errorf("move branch %q: to no commit: %w", clip(name, MaxName), errs.Invalid)
-	}
-	return s.update(func(tx *bbolt.Tx) error {
-		if err := at(tx, "move", name, old); err != nil {
-			return err
-		}
-		if err := tx.Bucket(bucketBranches).Put([]byte(name), encodeBranch(Ref{ID: new})); err != nil {
-			return err
-		}
-		return s.log(tx, branchPrefix+name, old, new, who, why)
-	})
+	return s.Update(who, func(t *Txn) error { return t.MoveBranch(name, old, new, why) })
 }
 
 // at is the compare of compare-and-set.
@@ -168,59 +126,10 @@ func at(tx *bbolt.Tx, what, name string, old oid.ID) error {
 
 // RenameBranch renames a branch, and HEAD with it.
 func (s *Store) RenameBranch(from, to string, who string) error {
-	if err := CheckName(to); err != nil {
-		return fmt.Errorf("rename branch: %w", err)
-	}
-	return s.update(func(tx *bbolt.Tx) error {
-		r, err := readBranch(tx, from)
-		if err != nil {
-			return fmt.Errorf("rename: %w", err)
-		}
-		head, err := readHead(tx)
-		if err != nil {
-			return err
-		}
-		b := tx.Bucket(bucketBranches)
-		if from == to {
-			return fmt.Errorf("rename branch %q to itself: %w", from, errs.Exist)
-		}
-		if err := b.Delete([]byte(from)); err != nil { // first: "a" may become "a/b"
-			return err
-		}
-		if err := free(b, "branch", to); err != nil {
-			return fmt.Errorf("rename branch %q: %w", from, err)
-		}
-		if err := b.Put([]byte(to), encodeBranch(r)); err != nil {
-			return err
-		}
-		if head.Branch == from {
-			if err := tx.Bucket(bucketMeta).Put(keyHead, encodeHead(Head{Branch: to})); err != nil {
-				return err
-			}
-		}
-		return s.log(tx, branchPrefix+to, r.ID, r.ID, who, RenamedFrom+from)
-	})
+	return s.Update(who, func(t *Txn) error { return t.RenameBranch(from, to) })
 }
-
-// RenamedFrom begins the Why of a rename's move; the old name follows.
-const RenamedFrom = "branch: renamed from "
 
 // DeleteBranch deletes a branch that is at old; errs.Conflict if it moved or if HEAD is on it.
 func (s *Store) DeleteBranch(name string, old oid.ID, who, why string) error {
-	return s.update(func(tx *bbolt.Tx) error {
-		if err := at(tx, "delete", name, old); err != nil {
-			return err
-		}
-		head, err := readHead(tx)
-		if err != nil {
-			return err
-		}
-		if head.Branch == name {
-			return fmt.Errorf("delete branch %q: HEAD is on it, check out another first: %w", name, errs.Conflict)
-		}
-		if err := tx.Bucket(bucketBranches).Delete([]byte(name)); err != nil {
-			return err
-		}
-		return s.log(tx, branchPrefix+name, old, oid.ID{}, who, why)
-	})
+	return s.Update(who, func(t *Txn) error { return t.DeleteBranch(name, old, why) })
 }

@@ -26,8 +26,9 @@ type Head struct {
 
 // Move is one line of the ref log.
 type Move struct {
-	Time     time.Time
-	Ref      string // "branches/main", "tags/v1", "HEAD"
+	Seq      uint64    // its number, from 1; kept in the log's key
+	Time     time.Time // moves of one transaction have the same, those of two never
+	Ref      string    // "branches/main", "tags/v1", "HEAD"
 	Old, New oid.ID
 	Who      string // one line, at most MaxWho bytes
 	Why      string // "snapshot: step 500", "branch: created"; one line, at most MaxWhy bytes

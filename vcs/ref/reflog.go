@@ -2,6 +2,8 @@ package ref
 
 import (
 	"encoding/binary"
+	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -9,13 +11,13 @@ import (
 )
 
 // log appends a move to the log in the transaction that makes it, and forgets the oldest past the bound.
-func (s *Store) log(tx *bbolt.Tx, name string, old, new oid.ID, who, why string) error {
+func (s *Store) log(tx *bbolt.Tx, at time.Time, name string, old, new oid.ID, who, why string) error {
 	b := tx.Bucket(bucketLog)
 	seq, err := b.NextSequence()
 	if err != nil {
 		return err
 	}
-	m := Move{Time: s.now(), Ref: name, Old: old, New: new, Who: line(who, MaxWho), Why: line(why, MaxWhy)}
+	m := Move{Time: at, Ref: name, Old: old, New: new, Who: line(who, MaxWho), Why: line(why, MaxWhy)}
 	if err := b.Put(binary.BigEndian.AppendUint64(nil, seq), encodeMove(m)); err != nil {
 		return err
 	}
@@ -36,7 +38,7 @@ func (s *Store) Log(refName string, limit int) (out []Move, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
 		for k, v := c.Last(); k != nil && len(out) < limit; k, v = c.Prev() {
-			m, err := decodeMove(v)
+			m, err := readMove(k, v)
 			if err != nil {
 				return err
 			}
@@ -50,4 +52,32 @@ func (s *Store) Log(refName string, limit int) (out []Move, err error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// readMove decodes an entry of the log with its key.
+func readMove(k, v []byte) (Move, error) {
+	m, err := decodeMove(v)
+	if err != nil {
+		return Move{}, err
+	}
+	if len(k) != 8 {
+		return Move{}, corrupt("log", fmt.Sprintf("key of %d bytes", len(k)))
+	}
+	m.Seq = binary.BigEndian.Uint64(k)
+	return m, nil
+}
+
+// eachMove calls fn for the moves of the log, newest first, until it returns false.
+func eachMove(tx *bbolt.Tx, fn func(Move) bool) error {
+	c := tx.Bucket(bucketLog).Cursor()
+	for k, v := c.Last(); k != nil; k, v = c.Prev() {
+		m, err := readMove(k, v)
+		if err != nil {
+			return err
+		}
+		if !fn(m) {
+			return nil
+		}
+	}
+	return nil
 }

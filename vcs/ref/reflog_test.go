@@ -50,7 +50,7 @@ func TestLogGolden(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", got.String(), want)
 	}
 	head, err := s.Log("HEAD", 1)
-	if err != nil || len(head) != 1 || head[0].Why != "checkout: detached" || head[0].Old != idOf(2) {
+	if err != nil || len(head) != 1 || head[0].Why != "checkout: detached: moving from exp/b to "+idOf(1).String() || head[0].Old != idOf(2) {
 		t.Errorf("last move of HEAD: %v, %v", head, err)
 	}
 }
