@@ -16,6 +16,15 @@ import (
 // CreateBranch, DeleteBranch, RenameBranch, SetHead and tags keep refs and live trees in step.
 // CreateBranch makes a branch at a commit (zero: one without commits).
 func (r *Repo) CreateBranch(ctx context.Context, name string, at oid.ID) error {
+	return r.createBranch(ctx, name, at, false)
+}
+
+// CheckoutNew is CreateBranch and SetHead to the new branch in one transaction.
+func (r *Repo) CheckoutNew(ctx context.Context, name string, at oid.ID) error {
+	return r.createBranch(ctx, name, at, true)
+}
+
+func (r *Repo) createBranch(ctx context.Context, name string, at oid.ID, checkout bool) error {
 	release, err := r.prepareName(ctx, "create branch", at)
 	if err != nil {
 		return err
@@ -37,7 +46,12 @@ func (r *Repo) CreateBranch(ctx context.Context, name string, at oid.ID) error {
 	if !at.IsZero() {
 		why += " at " + at.Short()
 	}
-	return r.Refs.CreateBranch(name, at, DefaultAuthor(), why)
+	return r.Refs.Update(DefaultAuthor(), func(t *ref.Txn) error {
+		if err := t.CreateBranch(name, at, why); err != nil || !checkout {
+			return err
+		}
+		return t.SetHead(ref.Head{Branch: name}, "checkout")
+	})
 }
 
 // prepareName shares with GC and proves that the commit at can be given a name.
@@ -230,10 +244,17 @@ func (r *Repo) CreateTag(ctx context.Context, name string, at oid.ID, message, t
 	return r.Refs.CreateTag(t, tagger, "tag: created at "+at.Short())
 }
 
-// DeleteTag deletes a tag. What only it kept goes with the next GC.
-func (r *Repo) DeleteTag(ctx context.Context, name string) error {
+// DeleteTag deletes tags, all or none. What only they kept goes with a GC.
+func (r *Repo) DeleteTag(ctx context.Context, names ...string) error {
 	if err := r.writable("delete tag"); err != nil {
 		return err
 	}
-	return r.Refs.DeleteTag(name, DefaultAuthor(), "tag: deleted")
+	return r.Refs.Update(DefaultAuthor(), func(t *ref.Txn) error {
+		for _, name := range names {
+			if err := t.DeleteTag(name, "tag: deleted"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -146,13 +146,18 @@ func (f *finder) add(group []Move) (over bool) {
 	return false // undone too, and before what is wanted was
 }
 
-// Undo takes back the moves that Next returned, in one transaction. errs.Conflict if others came meanwhile.
-func (s *Store) Undo(group []Move, who string) error { return s.revise(group, false, who) }
+// Undo takes back the moves that Next returned, in one transaction. errs.Conflict if others came meanwhile. first (may be nil) makes other moves before, in the
+// transaction, and has to leave refs where they were: the log then has what was passed through.
+func (s *Store) Undo(group []Move, who string, first func(*Txn) error) error {
+	return s.revise(group, false, who, first)
+}
 
-// Redo makes the moves again that Next(true) returned, in one transaction. errs.Conflict if others came meanwhile.
-func (s *Store) Redo(group []Move, who string) error { return s.revise(group, true, who) }
+// Redo makes the moves again that Next(true) returned, as Undo takes them back.
+func (s *Store) Redo(group []Move, who string, first func(*Txn) error) error {
+	return s.revise(group, true, who, first)
+}
 
-func (s *Store) revise(group []Move, redo bool, who string) error {
+func (s *Store) revise(group []Move, redo bool, who string, first func(*Txn) error) error {
 	return s.Update(who, func(t *Txn) error {
 		now, err := next(t.tx, redo)
 		if err != nil {
@@ -170,6 +175,11 @@ func (s *Store) revise(group []Move, redo bool, who string) error {
 			slices.Reverse(list)
 		}
 		t.mark += strconv.FormatUint(now[0].Seq, 10) + ": "
+		if first != nil {
+			if err := first(t); err != nil {
+				return err
+			}
+		}
 		for _, m := range list {
 			if err := do(m); err != nil {
 				return fmt.Errorf("%s move %d of %s: %w", word, m.Seq, m.Ref, err)

@@ -108,9 +108,9 @@ func TestUndoProperty(t *testing.T) {
 				return
 			}
 			if err == nil && redo {
-				err = s.Redo(group, "me")
+				err = s.Redo(group, "me", nil)
 			} else if err == nil {
-				err = s.Undo(group, "me")
+				err = s.Undo(group, "me", nil)
 			}
 			if err != nil {
 				rt.Fatal(err)
@@ -154,8 +154,8 @@ func TestUndoRefusals(t *testing.T) {
 	must(t, err)
 	must(t, s.MoveBranch("main", idOf(1), idOf(2), "me", "snapshot: 2"))
 	before := names(t, s)
-	wantErr(t, s.Undo(group, "me"), errs.Conflict, "meanwhile")
-	wantErr(t, s.Undo(nil, "me"), errs.Conflict, "meanwhile")
+	wantErr(t, s.Undo(group, "me", nil), errs.Conflict, "meanwhile")
+	wantErr(t, s.Undo(nil, "me", nil), errs.Conflict, "meanwhile")
 	if got := names(t, s); got != before {
 		t.Errorf("a refused undo changed %s to %s", before, got)
 	}
@@ -163,7 +163,7 @@ func TestUndoRefusals(t *testing.T) {
 	must(t, s.Update("me", func(x *Txn) error { return x.log(headName, idOf(2), idOf(2), "checkout: main") }))
 	group, err = s.Next(false)
 	must(t, err)
-	wantErr(t, s.Undo(group, "me"), errs.Unsupported, "HEAD")
+	wantErr(t, s.Undo(group, "me", nil), errs.Unsupported, "HEAD")
 }
 
 // TestUpdateIsOne: a transaction that fails changes nothing and logs nothing.
@@ -220,9 +220,9 @@ func TestRedoOrder(t *testing.T) {
 		g, err := s.Next(redo)
 		must(t, err)
 		if redo {
-			must(t, s.Redo(g, "me"))
+			must(t, s.Redo(g, "me", nil))
 		} else {
-			must(t, s.Undo(g, "me"))
+			must(t, s.Undo(g, "me", nil))
 		}
 		list, err := s.Branches()
 		must(t, err)
@@ -238,7 +238,7 @@ func TestRedoOrder(t *testing.T) {
 	}
 	g, err := s.Next(false)
 	must(t, err)
-	must(t, s.Undo(g, "me"))
+	must(t, s.Undo(g, "me", nil))
 	must(t, s.CreateBranch("c", idOf(1), "", ""))
 	_, err = s.Next(true)
 	wantErr(t, err, errs.NotFound, "nothing to redo")
