@@ -97,6 +97,24 @@ func (r *Repo) DeleteBranch(ctx context.Context, name string, force bool) error 
 	return r.Refs.DeleteBranch(name, b.ID, DefaultAuthor(), "branch: deleted")
 }
 
+// BranchesDeletable says why DeleteBranch would refuse one of names, so that several can be deleted, all or none.
+func (r *Repo) BranchesDeletable(ctx context.Context, names []string, force bool) error {
+	h, err := r.Refs.Head()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := r.deletable(ctx, name, force)
+		if err == nil && h.Branch == name {
+			err = fmt.Errorf("HEAD is on it, check out another first: %w", errs.Conflict)
+		}
+		if err != nil {
+			return fmt.Errorf("delete branch %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
 func (r *Repo) deletable(ctx context.Context, name string, force bool) error {
 	b, err := r.Refs.Branch(name)
 	if err != nil || force || !slices.Contains(r.Live.Branches(), name) {

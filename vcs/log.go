@@ -31,6 +31,12 @@ func (r *Repo) Log(ctx context.Context, id oid.ID, all bool, fn func(oid.ID, *ob
 	return nil
 }
 
+// Walk calls fn once for every commit that can be reached from the roots over all parents, newest first and no parent before a child that led to it, until it returns
+// false or an error. Zero roots are passed over.
+func (r *Repo) Walk(ctx context.Context, roots []oid.ID, fn func(oid.ID, *object.Commit) (bool, error)) error {
+	return r.eachCommit(ctx, roots, nil, fn)
+}
+
 // eachCommit calls fn once for every commit that can be reached from the roots, newest first, until it returns false or an error. A commit that
 // cannot be read is given to bad (nil: ends the walk); zero roots are passed over.
 func (r *Repo) eachCommit(ctx context.Context, roots []oid.ID, bad func(oid.ID, error) error, fn func(oid.ID, *object.Commit) (bool, error)) error {

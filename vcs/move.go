@@ -26,10 +26,11 @@ type liveMove struct {
 	branch   string
 	author   string
 	force    bool // keep what would be lost as a commit, instead of errs.Conflict
+	clean    bool // refuse any change, forced or not
 	tree     func(ctx context.Context, live oid.ID) (oid.ID, error)
 	harmless oid.ID // the live tree that is lost without a loss, if it is that
 	inWay    func(path string) bool
-	// commit moves refs; saved is the commit that holds what would be lost, zero for none. nil: only the live tree changes (and nothing can be saved).
+	// commit moves refs; saved is the commit that holds what would be lost, zero for none.
 	commit func(head, saved oid.ID) error
 }
 
@@ -71,14 +72,10 @@ func (r *Repo) tryMoveLive(ctx context.Context, m liveMove) (saved oid.ID, err e
 	}
 	r.names.RLock() // the branch keeps its name and its live tree
 	defer r.names.RUnlock()
-	var commit func() error
-	if m.commit != nil {
-		commit = func() error { return m.commit(head.ID, saved) }
-	}
-	return saved, live.Switch(ctx, frozen.Root, to, commit)
+	return saved, live.Switch(ctx, frozen.Root, to, func() error { return m.commit(head.ID, saved) })
 }
 
-// keep refuses to lose what is not committed, or makes a commit of it.
+// keep refuses to lose what is not committed, or makes a commit of it. A file that was only deleted is no loss if it comes back; the commit keeps that too, for undo.
 func (r *Repo) keep(ctx context.Context, m liveMove, live *worktree.Tree, head, root oid.ID) (oid.ID, error) {
 	headTree, err := r.rootOf(ctx, head)
 	if err != nil {
@@ -88,19 +85,22 @@ func (r *Repo) keep(ctx context.Context, m liveMove, live *worktree.Tree, head, 
 	if err != nil {
 		return oid.ID{}, err
 	}
-	var first string
-	n := 0
+	first, lost, deleted := "", 0, 0
 	for _, c := range changes {
-		if m.inWay == nil || m.inWay(c.Path) {
+		switch {
+		case m.inWay != nil && !m.inWay(c.Path):
+		case c.Kind == "deleted" && !m.clean:
+			deleted++
+		default:
 			first = cmp.Or(first, c.Path)
-			n++
+			lost++
 		}
 	}
 	switch {
-	case n == 0:
+	case lost+deleted == 0:
 		return oid.ID{}, nil
-	case !m.force || m.commit == nil:
-		return oid.ID{}, dirtyError(m.branch, n, first, m.commit != nil)
+	case lost > 0 && (m.clean || !m.force):
+		return oid.ID{}, dirtyError(m.branch, lost, first, !m.clean)
 	}
 	c := &object.Commit{Tree: root, Author: m.author, Time: time.Now(), Message: fmt.Sprintf("uncommitted changes of %s, kept by %s", m.branch, m.op)}
 	if !head.IsZero() {

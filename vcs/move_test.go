@@ -116,7 +116,7 @@ func TestReset(t *testing.T) {
 	}
 	wantFiles(t, r, atTwo)
 	_, err = r.Reset(bg, ResetOptions{To: one, Hard: true})
-	wantErr(t, err, errs.Conflict, "3 changes", "force")
+	wantErr(t, err, errs.Conflict, "2 changes", "force")
 	wantFiles(t, r, atTwo)
 	res, err = r.Reset(bg, ResetOptions{To: two, Hard: true}) // the live tree is just that: nothing is lost
 	must(t, err)

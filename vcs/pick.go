@@ -87,10 +87,9 @@ func (r *Repo) pick(ctx context.Context, opts PickOptions) (res PickResult, err 
 	author := cmp.Or(oneLine(opts.Author), DefaultAuthor())
 	why := opts.op() + ": " + subject
 	_, err = r.moveLive(ctx, liveMove{
-		op: opts.op(), branch: branch, author: author,
+		op: opts.op(), branch: branch, author: author, clean: true,
 		tree:   func(context.Context, oid.ID) (oid.ID, error) { return tree, nil },
 		commit: func(at, _ oid.ID) error { return r.Refs.MoveBranch(branch, head.ID, res.Commit, author, why) },
-		inWay:  nil,
 	})
 	return res, err
 }

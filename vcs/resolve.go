@@ -18,7 +18,8 @@ const minPrefix = 4
 // maxCandidates is how many ids an ambiguous prefix's error lists.
 const maxCandidates = 8
 
-// Resolve finds the commit that rev names: a branch, tag, HEAD or @, full id or unique prefix of 4 or more hex digits, each with any number of ~n, ^, ^n after it; "" is HEAD.
+// Resolve finds the commit that rev names: a branch, tag, HEAD or @, full id or unique prefix of 4 or more hex digits, a branch or HEAD before its last n moves (main@{n}; @{n} of the
+// current branch), each with any number of ~n, ^, ^n after it; "" is HEAD.
 // branches/x, tags/x and commits/x say which is meant. A name goes before a prefix.
 // errs.NotFound or errs.Invalid (ambiguous: the candidates are named).
 func (r *Repo) Resolve(ctx context.Context, rev string) (oid.ID, error) {
@@ -99,6 +100,9 @@ func (r *Repo) parent(ctx context.Context, id oid.ID, n int) (oid.ID, error) {
 }
 
 func (r *Repo) resolveBase(ctx context.Context, name string) (oid.ID, error) {
+	if i := strings.Index(name, "@{"); i >= 0 && strings.HasSuffix(name, "}") {
+		return r.movesAgo(name[:i], name[i+2:len(name)-1])
+	}
 	if name == "" || name == "@" || name == "HEAD" {
 		return r.headCommit()
 	}
@@ -129,6 +133,32 @@ func (r *Repo) resolveBase(ctx context.Context, name string) (oid.ID, error) {
 		return r.branchCommit(name)
 	}
 	return r.resolveID(ctx, name)
+}
+
+// movesAgo returns where a branch ("": the current one) or HEAD was before its last moves.
+func (r *Repo) movesAgo(name, moves string) (oid.ID, error) {
+	n, err := strconv.ParseUint(moves, 10, 31)
+	if err != nil {
+		return oid.ID{}, fmt.Errorf("@{%s}: want a number of moves: %w", moves, errs.Invalid)
+	}
+	switch {
+	case name == "HEAD":
+	case name == "":
+		h, err := r.Refs.Head()
+		if err != nil {
+			return oid.ID{}, err
+		}
+		if name = "branches/" + h.Branch; h.Branch == "" {
+			name = "HEAD"
+		}
+	case !strings.HasPrefix(name, "branches/"):
+		name = "branches/" + name
+	}
+	id, err := r.Refs.At(name, int(n))
+	if err == nil && id.IsZero() {
+		err = fmt.Errorf("there was no commit then: %w", errs.NotFound)
+	}
+	return id, err
 }
 
 func shortOrNone(id oid.ID) string {

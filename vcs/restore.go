@@ -3,7 +3,6 @@ package vcs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,11 +85,11 @@ func (r *Repo) withPaths(ctx context.Context, tree, from oid.ID, paths []string)
 			tree = from
 			continue
 		}
-		want, err := r.entryAt(ctx, from, p)
+		want, err := r.EntryAt(ctx, from, p)
 		if err != nil {
 			return oid.ID{}, err
 		}
-		have, err := r.entryAt(ctx, tree, p)
+		have, err := r.EntryAt(ctx, tree, p)
 		if err != nil {
 			return oid.ID{}, err
 		}
@@ -104,25 +103,30 @@ func (r *Repo) withPaths(ctx context.Context, tree, from oid.ID, paths []string)
 	return tree, nil
 }
 
-// entryAt is Lookup with nil for what is not there.
-func (r *Repo) entryAt(ctx context.Context, tree oid.ID, path string) (*object.Entry, error) {
-	e, err := r.Lookup(ctx, tree, path)
-	if errors.Is(err, errs.NotFound) && !errors.Is(err, errs.Corrupt) || errors.Is(err, errs.NotDir) {
-		if err := r.hasTree(ctx, tree); err != nil {
-			return nil, err
+// EntryAt is Lookup with nil for what is not there.
+func (r *Repo) EntryAt(ctx context.Context, tree oid.ID, path string) (*object.Entry, error) {
+	at := object.Entry{Kind: object.Dir, ID: tree, Mode: 0o755}
+	if path = strings.Trim(path, "/"); path == "" {
+		return &at, nil
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if err := object.CheckName(name); err != nil {
+			return nil, fmt.Errorf("look up %q: %w", path, err)
 		}
-		return nil, nil
+		if at.Kind != object.Dir {
+			return nil, nil
+		}
+		t, err := r.tree(ctx, at.ID) // one that is missing is an error, unlike a name
+		if err != nil {
+			return nil, fmt.Errorf("look up %q: %w", path, err)
+		}
+		e, ok := t.Find(name)
+		if !ok {
+			return nil, nil
+		}
+		at = e
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &e, nil
-}
-
-// hasTree tells a tree that is missing from a name that is.
-func (r *Repo) hasTree(ctx context.Context, id oid.ID) error {
-	_, err := r.tree(ctx, id)
-	return err
+	return &at, nil
 }
 
 // setEntry returns tree with path being e (nil: nothing). Directories on the way are made; one that becomes empty stays, as in a live tree.

@@ -79,9 +79,9 @@ func (m *filesMerge) trees(base, ours, theirs oid.ID, path string, depth int) (o
 // entry merges what is under one name; nil is nothing.
 func (m *filesMerge) entry(base, ours, theirs *object.Entry, path string, depth int) (*object.Entry, error) {
 	switch {
-	case sameEntry(base, theirs), sameEntry(ours, theirs):
+	case object.SameContent(base, theirs), object.SameContent(ours, theirs):
 		return ours, nil
-	case sameEntry(base, ours):
+	case object.SameContent(base, ours):
 		return theirs, nil
 	}
 	// A directory that one side deleted and the other changed within is merged by file too.
@@ -113,12 +113,4 @@ func (m *filesMerge) entry(base, ours, theirs *object.Entry, path string, depth 
 		e.Mode = theirs.Mode
 	}
 	return &e, nil
-}
-
-// sameEntry compares all but times, which no one changes on purpose.
-func sameEntry(a, b *object.Entry) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Kind == b.Kind && a.ID == b.ID && a.Mode == b.Mode && a.Target == b.Target
 }

@@ -140,6 +140,9 @@ func verb[R any](a *app, cmd *cobra.Command, print func(p *printer, req service.
 	req.Flags(cmd.Flags())
 	cmd.Aliases = v.Aliases
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if d, ok := req.(service.Dasher); ok && cmd.ArgsLenAtDash() >= 0 {
+			d.SetDash(cmd.ArgsLenAtDash())
+		}
 		return run(cmd.Context(), a, v, req, args, print)
 	}
 	return cmd

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"sort"
 	"strconv"
@@ -15,11 +17,15 @@ import (
 func newLogCmd(a *app) *cobra.Command {
 	ofDaemon := false
 	cmd := verb(a, &cobra.Command{
-		Use:   "log [REV]",
+		Use:   "log [REV] [-- PATH...]",
 		Short: "List commits, newest first",
 		Long: `List the commits from REV (default: the current branch) back along first parents. REV is a branch, a tag, HEAD, an id or a
-prefix of one of at least 4 digits, each with ~N or ^N after it. --daemon shows what the daemon logged instead.`,
+prefix of one of at least 4 digits, each with ~N, ^N or @{N} (N moves ago) after it. With paths after -- only the commits that changed one of these files or
+directories. --graph draws every parent, as git does. All other conditions must hold together; -n counts what is shown. --daemon shows what the daemon
+logged instead.`,
 		Example: `  coral log --oneline -n 10
+  coral log --graph --all --oneline
+  coral log --metric 'loss<0.5' --since '2 weeks ago' -- checkpoint-500
   coral log --all --json | jq -r '.[] | [.commit, .metrics.loss] | @tsv'
   coral log --daemon -n 50`,
 	}, printLog)
@@ -53,18 +59,47 @@ func runDaemonLog(a *app, n int) error {
 
 func printLog(p *printer, req service.Request, list []*service.CommitInfo) error {
 	r, _ := req.(*service.LogRequest)
+	if r == nil {
+		r = &service.LogRequest{}
+	}
+	var g graph
 	for i, c := range list {
-		if r != nil && r.Oneline {
-			subject, _, _ := strings.Cut(c.Message, "\n")
-			p.line("%s", strings.TrimRight(short(c.Commit)+" "+strings.TrimPrefix(refList(c.Refs)+" ", " ")+safe(subject), " "))
+		text := func(p *printer) {
+			if r.Oneline {
+				subject, _, _ := strings.Cut(c.Message, "\n")
+				p.line("%s", strings.TrimRight(short(c.Commit)+" "+strings.TrimPrefix(refList(c.Refs)+" ", " ")+safe(subject), " "))
+				return
+			}
+			p.commit(c)
+			if i < len(list)-1 {
+				p.line("")
+			}
+		}
+		if !r.Graph {
+			text(p)
 			continue
 		}
-		if i > 0 {
-			p.line("")
+		var b bytes.Buffer
+		q := &printer{w: bufio.NewWriter(&b), loc: p.loc, now: p.now}
+		text(q)
+		if err := q.flush(); err != nil {
+			return err
 		}
-		p.commit(c)
+		g.next(c.Commit, c.Parents)
+		p.beside(&g, strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n"))
 	}
 	return nil
+}
+
+// beside writes the lines of a commit beside its graph, the first beside the commit's own place.
+func (p *printer) beside(g *graph, lines []string) {
+	for begun := false; !begun || len(lines) > 0 || !g.done(); {
+		row, commit := g.row()
+		if begun = begun || commit; begun && len(lines) > 0 {
+			row, lines = row+lines[0], lines[1:]
+		}
+		p.line("%s", strings.TrimRight(row, " "))
+	}
 }
 
 // commit writes one commit as log and show do.

@@ -67,7 +67,7 @@ func newRootCmd(a *app) *cobra.Command {
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look:"},
-		&cobra.Group{ID: "refs", Title: "Branches and tags:"}, &cobra.Group{ID: "keep", Title: "Upkeep:"},
+		&cobra.Group{ID: "refs", Title: "Branches and tags:"}, &cobra.Group{ID: "move", Title: "Go back:"}, &cobra.Group{ID: "keep", Title: "Upkeep:"},
 	)
 	group := func(id string, list ...*cobra.Command) {
 		for _, c := range list {
@@ -80,7 +80,8 @@ func newRootCmd(a *app) *cobra.Command {
 	group("work", newInitCmd(a), newMountCmd(a), newUnmountCmd(a), newAddCmd(a), newSnapshotCmd(a), newSyncCmd(a), newExportCmd(a), newConvertCmd(a), newImportCmd(a))
 	group("look", newStatusCmd(a), newLogCmd(a), newShowCmd(a), newLsCmd(a), newCatCmd(a), newStatsCmd(a), newDuCmd(a), newBlameCmd(a), newBisectCmd(a), newSimilarCmd(a))
 	group("look", newDiffCmd(a), newCompareCmd(a))
-	group("refs", newBranchCmd(a), newTagCmd(a), newCheckoutCmd(a), newMergeCmd(a))
+	group("refs", newBranchCmd(a), newTagCmd(a), newCheckoutCmd(a), newDescribeCmd(a), newMergeCmd(a))
+	group("move", newResetCmd(a), newRestoreCmd(a), newRevertCmd(a), newCherryPickCmd(a), newUndoCmd(a), newReflogCmd(a))
 	group("keep", newCacheCmd(a), newDoctorCmd(a), newFsckCmd(a), newGCCmd(a), newCompactCmd(a), newOptimizeCmd(a), newBenchCmd(a), newConfigCmd(a))
 	root.AddCommand(newVersionCmd(a))
 	return root

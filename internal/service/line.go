@@ -146,6 +146,9 @@ func Parse(v *Verb, words []string, c *config.Config) (Request, error) {
 	if err := ApplySettings(c, v.Name, f); err != nil {
 		return nil, err
 	}
+	if d, ok := req.(Dasher); ok && f.ArgsLenAtDash() >= 0 {
+		d.SetDash(f.ArgsLenAtDash())
+	}
 	if err := req.SetArgs(f.Args()); err != nil {
 		return nil, err
 	}

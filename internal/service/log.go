@@ -2,8 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -19,19 +19,63 @@ type LogRequest struct {
 	N       int    `json:"n,omitempty"` // 0: no limit
 	All     bool   `json:"all,omitempty"`
 	Oneline bool   `json:"oneline,omitempty"` // of the text form; replies are the same
+	Graph   bool   `json:"graph,omitempty"`   // every parent is followed, in topological order; parents are those shown
+
+	Author  string         `json:"author,omitempty"`
+	Grep    string         `json:"grep,omitempty"`
+	Since   *time.Time     `json:"since,omitempty"`
+	Until   *time.Time     `json:"until,omitempty"`
+	Metrics []string       `json:"metrics,omitempty"`
+	Paths   []control.Text `json:"paths,omitempty"`
+
+	since, until string
+	dashed       bool // there was a "--", with
+	before       int  // arguments before it
 }
 
 // Flags implements Request.
 func (r *LogRequest) Flags(f *pflag.FlagSet) {
 	f.IntVarP(&r.N, "max-count", "n", 0, "at most this `number` of commits (default all)")
 	f.BoolVar(&r.Oneline, "oneline", false, "one line a commit")
+	f.BoolVar(&r.Graph, "graph", false, "draw how commits hang together, along every parent")
 	f.BoolVar(&r.All, "all", false, "commits of every branch and tag; with REV, along every parent")
+	f.StringVar(&r.Author, "author", "", "only of authors that match this `regexp`")
+	f.StringVar(&r.Grep, "grep", "", "only with messages that match this `regexp`")
+	f.StringVar(&r.since, "since", "", "only from this `time` on: 2026-01-31, '2026-01-31 18:00', 3d, '2 weeks ago'")
+	f.StringVar(&r.until, "until", "", "only up to this `time`")
+	f.StringArrayVar(&r.Metrics, "metric", nil, "only where this `comparison` of a metric holds: 'loss<0.5' (repeatable)")
 }
 
+// SetDash implements Dasher.
+func (r *LogRequest) SetDash(n int) { r.dashed, r.before = true, n }
+
 // SetArgs implements Request.
-func (r *LogRequest) SetArgs(args []string) error {
+func (r *LogRequest) SetArgs(args []string) (err error) {
 	if r.N < 0 {
 		return control.Usagef("log: -n %d is negative", r.N)
+	}
+	if n := r.before; r.dashed && n < len(args) {
+		if r.Paths, err = treePaths("log", args[n:]); err != nil {
+			return err
+		}
+		args = args[:n]
+	}
+	now := time.Now()
+	for _, x := range []struct {
+		flag, text string
+		to         **time.Time
+	}{{"since", r.since, &r.Since}, {"until", r.until, &r.Until}} {
+		if x.text == "" {
+			continue
+		}
+		t, err := parseWhen(x.text, now, x.flag == "until")
+		if err != nil {
+			return control.Usagef("log: --%s: %v", x.flag, err)
+		}
+		*x.to = &t
+	}
+	if _, err := newLogFilter(r); err != nil {
+		return err
 	}
 	r.Rev = arg(args, 0)
 	return atMost("log", args, 1)
@@ -96,27 +140,67 @@ func (s *Service) refNames() (map[oid.ID][]string, error) {
 }
 
 func (s *Service) history(ctx context.Context, r *LogRequest, _ Progress) ([]*CommitInfo, error) {
-	refs, err := s.refNames()
+	list, err := s.commits(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	list := []*CommitInfo{}
+	return list, nil
+}
+
+func (s *Service) commits(ctx context.Context, r *LogRequest) ([]*CommitInfo, error) {
+	refs, err := s.refNames()
+	if err != nil {
+		return nil, err
+	}
+	filter, err := newLogFilter(r)
+	if err != nil {
+		return nil, err
+	}
+	var roots []oid.ID
 	if r.All && r.Rev == "" {
-		list, err = s.allHistory(ctx, refs)
-		if r.N > 0 && len(list) > r.N {
-			list = list[:r.N]
+		for id := range refs {
+			roots = append(roots, id)
 		}
+	} else {
+		id, err := s.start(ctx, r.Rev)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, id)
+	}
+	list := []*CommitInfo{}
+	shown := map[oid.ID]bool{}
+	visit := func(id oid.ID, c *object.Commit) (bool, error) {
+		ok := filter.matches(c)
+		if ok && len(filter.paths) > 0 {
+			if ok, err = s.touches(ctx, c, filter.paths, !r.All && !r.Graph); err != nil {
+				return false, err
+			}
+		}
+		if ok || r.Graph {
+			list = append(list, commitInfo(id, c, refs))
+			shown[id] = ok
+		}
+		return r.Graph || r.N == 0 || len(list) < r.N, nil
+	}
+	if r.All || r.Graph {
+		err = s.repo.Walk(ctx, roots, visit)
+	} else {
+		var verr error
+		err = s.repo.Log(ctx, roots[0], false, func(id oid.ID, c *object.Commit) (more bool) {
+			more, verr = visit(id, c)
+			return more
+		})
+		err = errors.Join(err, verr)
+	}
+	if err != nil || !r.Graph {
 		return list, err
 	}
-	id, err := s.start(ctx, r.Rev)
-	if err != nil || id.IsZero() {
-		return list, err
+	list = drawable(list, shown)
+	if r.N > 0 && len(list) > r.N {
+		list = list[:r.N]
 	}
-	err = s.repo.Log(ctx, id, r.All, func(id oid.ID, c *object.Commit) bool {
-		list = append(list, commitInfo(id, c, refs))
-		return r.N == 0 || len(list) < r.N
-	})
-	return list, err
+	return list, nil
 }
 
 // start returns the commit of rev; zero for "" on a branch without commits, which is no error for log.
@@ -124,7 +208,7 @@ func (s *Service) start(ctx context.Context, rev string) (oid.ID, error) {
 	if rev == "" {
 		head, err := s.repo.Refs.Head()
 		if err != nil {
-			return oid.ID{}, fmt.Errorf("log: %w", err)
+			return oid.ID{}, err
 		}
 		if head.Branch != "" {
 			b, err := s.repo.Refs.Branch(head.Branch)
@@ -132,32 +216,4 @@ func (s *Service) start(ctx context.Context, rev string) (oid.ID, error) {
 		}
 	}
 	return s.repo.Resolve(ctx, rev)
-}
-
-// allHistory lists every commit that a ref reaches, newest first.
-func (s *Service) allHistory(ctx context.Context, refs map[oid.ID][]string) ([]*CommitInfo, error) {
-	seen := map[oid.ID]bool{}
-	list := []*CommitInfo{}
-	for tip := range refs {
-		if seen[tip] {
-			continue
-		}
-		err := s.repo.Log(ctx, tip, true, func(id oid.ID, c *object.Commit) bool {
-			if !seen[id] {
-				seen[id] = true
-				list = append(list, commitInfo(id, c, refs))
-			}
-			return true
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.SortFunc(list, func(a, b *CommitInfo) int {
-		if c := b.Time.Compare(a.Time); c != 0 {
-			return c
-		}
-		return slices.Compare(a.Commit[:], b.Commit[:])
-	})
-	return list, nil
 }

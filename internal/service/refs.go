@@ -1,14 +1,19 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"coral/internal/control"
+	"coral/internal/errs"
 	"coral/internal/oid"
 	"coral/vcs"
 	"coral/vcs/ref"
@@ -20,6 +25,7 @@ type BranchRequest struct {
 	Delete bool     `json:"delete,omitempty"`
 	Force  bool     `json:"force,omitempty"` // with Delete
 	Move   bool     `json:"move,omitempty"`
+	Sizes  bool     `json:"sizes,omitempty"` // of a list
 	forceD bool
 }
 
@@ -28,6 +34,7 @@ func (r *BranchRequest) Flags(f *pflag.FlagSet) {
 	f.BoolVarP(&r.Delete, "delete", "d", false, "delete the branches; refused while their live trees have changes")
 	f.BoolVarP(&r.forceD, "delete-force", "D", false, "delete the branches and what was changed in their live trees")
 	f.BoolVarP(&r.Move, "move", "m", false, "rename: -m [OLD] NEW")
+	f.BoolVarP(&r.Sizes, "sizes", "v", false, "list ages and sizes too: what each branch reaches, and what only it does")
 }
 
 // SetArgs implements Request.
@@ -37,6 +44,8 @@ func (r *BranchRequest) SetArgs(args []string) error {
 	}
 	r.Names = args
 	switch {
+	case r.Sizes && len(args) > 0:
+		return control.Usagef("branch: -v lists, without names")
 	case r.Delete && r.Move:
 		return control.Usagef("branch: -d and -m exclude each other")
 	case r.Delete && len(args) == 0:
@@ -67,6 +76,9 @@ type RefInfo struct {
 	Tagger  string     `json:"tagger,omitempty"`
 	Tagged  *time.Time `json:"tagged,omitempty"`
 	Message string     `json:"message,omitempty"` // of an annotated tag
+
+	StoredBytes *int64 `json:"stored_bytes,omitempty"` // with -v: of all that the branch reaches, in the packs
+	UniqueBytes *int64 `json:"unique_bytes,omitempty"` // of this, what no other branch or tag reaches
 }
 
 // RefsResult is the reply of branch and tag. JSON names are a promise.
@@ -78,7 +90,7 @@ type RefsResult struct {
 func (s *Service) branch(ctx context.Context, r *BranchRequest, _ Progress) (any, error) {
 	switch {
 	case len(r.Names) == 0:
-		return s.branches(ctx)
+		return s.branches(ctx, r.Sizes)
 	case r.Delete:
 		return s.deleteBranches(ctx, r)
 	case r.Move:
@@ -95,7 +107,7 @@ func (s *Service) branch(ctx context.Context, r *BranchRequest, _ Progress) (any
 }
 
 // branches lists branches by name; an array, as `branch --json` promises.
-func (s *Service) branches(ctx context.Context) ([]RefInfo, error) {
+func (s *Service) branches(ctx context.Context, sizes bool) ([]RefInfo, error) {
 	head, err := s.repo.Refs.Head()
 	if err != nil {
 		return nil, fmt.Errorf("branch: %w", err)
@@ -104,10 +116,20 @@ func (s *Service) branches(ctx context.Context) ([]RefInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("branch: %w", err)
 	}
+	var size map[string]vcs.BranchSize
+	if sizes {
+		if size, err = s.repo.BranchSizes(ctx); err != nil {
+			return nil, fmt.Errorf("branch: %w", err)
+		}
+	}
 	out := []RefInfo{}
 	for _, b := range list {
 		info := s.refInfo(ctx, b.Name, b.ID)
 		info.Current = b.Name == head.Branch
+		if sizes {
+			z := size[b.Name]
+			info.StoredBytes, info.UniqueBytes = &z.Stored, &z.Unique
+		}
 		out = append(out, *info)
 	}
 	return out, nil
@@ -138,6 +160,9 @@ func (s *Service) deleteBranches(ctx context.Context, r *BranchRequest) (any, er
 	}
 	res := RefsResult{Deleted: []RefInfo{}}
 	s.settle(ctx)
+	if err := s.repo.BranchesDeletable(ctx, r.Names, r.Force); err != nil {
+		return nil, err
+	}
 	for _, name := range r.Names {
 		b, err := s.repo.Refs.Branch(name)
 		if err == nil {
@@ -175,34 +200,57 @@ type TagRequest struct {
 	Names   []string `json:"names,omitempty"`
 	Message string   `json:"message,omitempty"`
 	Tagger  string   `json:"tagger,omitempty"`
+	Commit  string   `json:"commit,omitempty"`
 	Delete  bool     `json:"delete,omitempty"`
+	List    bool     `json:"list,omitempty"` // those that Names, globs, match
+
+	Description string `json:"description,omitempty"` // of -d: what Message is, or a tag to delete, see tag
 }
 
 // Flags implements Request.
 func (r *TagRequest) Flags(f *pflag.FlagSet) {
 	f.StringVarP(&r.Message, "message", "m", "", "make an annotated tag that says this")
-	f.StringVar(&r.Message, "description", "", "the same as --message")
-	f.BoolVarP(&r.Delete, "delete", "d", false, "delete the tags")
+	f.StringVarP(&r.Description, "description", "d", "", "the same as --message")
+	f.StringVarP(&r.Commit, "commit", "c", "", "tag this `revision` (default the current commit)")
+	f.BoolVar(&r.Delete, "delete", false, "delete the tags, all or none (-d NAME alone does it for one)")
+	f.BoolVarP(&r.List, "list", "l", false, "list the tags that match the globs given")
 }
 
 // SetArgs implements Request.
 func (r *TagRequest) SetArgs(args []string) error {
+	if r.Description != "" && r.Message != "" {
+		return control.Usagef("tag: -d and -m both say what the tag's message is")
+	}
 	r.Names = args
-	r.Message = validText(r.Message)
+	r.Message, r.Description = validText(r.Message), validText(r.Description)
+	if r.Description != "" && len(args) == 0 && !r.Delete && !r.List && r.Commit == "" {
+		r.Delete, r.Names, r.Description = true, []string{r.Description}, ""
+		return nil
+	}
+	described := r.Message != "" || r.Description != "" || r.Commit != ""
 	switch {
+	case r.Delete && r.List:
+		return control.Usagef("tag: --delete and -l exclude each other")
 	case r.Delete && len(args) == 0:
-		return control.Usagef("tag -d: name the tags to delete")
-	case r.Message != "" && (r.Delete || len(args) == 0):
-		return control.Usagef("tag: -m goes with a new tag")
-	case !r.Delete && len(args) > 2:
+		return control.Usagef("tag --delete: name the tags to delete")
+	case described && (r.Delete || r.List || len(args) == 0):
+		return control.Usagef("tag: -m, -d and -c go with a new tag")
+	case r.Commit != "" && len(args) > 1:
+		return control.Usagef("tag: the commit is named twice, by -c and as %q", args[1])
+	case !r.Delete && !r.List && len(args) > 2:
 		return control.Usagef("tag: unexpected argument %q", args[2])
+	}
+	for _, glob := range args {
+		if _, err := path.Match(glob, ""); r.List && err != nil {
+			return control.Usagef("tag -l: %q is no glob", glob)
+		}
 	}
 	return refuseEmpty("tag", args)
 }
 
 // Access implements Request.
 func (r *TagRequest) Access() Access {
-	if len(r.Names) == 0 {
+	if len(r.Names) == 0 || r.List {
 		return Reads
 	}
 	return Writes
@@ -210,24 +258,35 @@ func (r *TagRequest) Access() Access {
 
 // Localize implements Localizer.
 func (r *TagRequest) Localize() error {
-	if r.Message != "" && r.Tagger == "" {
+	if r.Message+r.Description != "" && r.Tagger == "" {
 		r.Tagger = vcs.DefaultAuthor()
 	}
 	return nil
 }
 
+// tag is `coral tag`. `-d TEXT` describes, as in coral-ml. `-d NAME...` deletes, as in git: so it does without a name beside it, and where TEXT is the name of a tag.
 func (s *Service) tag(ctx context.Context, r *TagRequest, _ Progress) (any, error) {
+	if r.Description != "" {
+		if _, err := s.repo.Refs.Tag(r.Description); err == nil && r.Commit == "" {
+			r.Delete, r.Names = true, append([]string{r.Description}, r.Names...)
+		} else {
+			r.Message = r.Description
+		}
+	}
 	switch {
-	case len(r.Names) == 0:
-		return s.tags(ctx)
+	case len(r.Names) == 0 || r.List:
+		return s.tags(ctx, r.Names)
 	case r.Delete:
 		return s.deleteTags(ctx, r)
 	}
-	id, err := s.repo.Resolve(ctx, arg(r.Names, 1))
+	id, err := s.repo.Resolve(ctx, cmp.Or(r.Commit, arg(r.Names, 1)))
 	if err != nil {
 		return nil, err
 	}
 	if err := s.repo.CreateTag(ctx, r.Names[0], id, r.Message, r.Tagger); err != nil {
+		if errors.Is(err, errs.Exist) && r.Message != "" {
+			err = fmt.Errorf("%w; --delete deletes tags", err)
+		}
 		return nil, err
 	}
 	t, err := s.repo.Refs.Tag(r.Names[0])
@@ -251,34 +310,33 @@ func (s *Service) tagInfo(ctx context.Context, t ref.Ref) *RefInfo {
 	return info
 }
 
-func (s *Service) tags(ctx context.Context) ([]RefInfo, error) {
+// tags lists those that one of the globs matches; all without globs.
+func (s *Service) tags(ctx context.Context, globs []string) ([]RefInfo, error) {
 	list, err := s.repo.Refs.Tags()
 	if err != nil {
 		return nil, fmt.Errorf("tag: %w", err)
 	}
 	out := []RefInfo{}
 	for _, t := range list {
-		out = append(out, *s.tagInfo(ctx, t))
+		match := func(glob string) bool { ok, _ := path.Match(glob, t.Name); return ok }
+		if len(globs) == 0 || slices.ContainsFunc(globs, match) {
+			out = append(out, *s.tagInfo(ctx, t))
+		}
 	}
 	return out, nil
 }
 
 func (s *Service) deleteTags(ctx context.Context, r *TagRequest) (any, error) {
-	for _, name := range r.Names { // all or none, as far as names go
-		if _, err := s.repo.Refs.Tag(name); err != nil {
-			return nil, err
-		}
-	}
 	res := RefsResult{Deleted: []RefInfo{}}
 	for _, name := range r.Names {
 		t, err := s.repo.Refs.Tag(name)
-		if err == nil {
-			err = s.repo.DeleteTag(ctx, name)
-		}
 		if err != nil {
-			return res, err
+			return nil, err
 		}
 		res.Deleted = append(res.Deleted, *s.refInfo(ctx, name, t.ID))
+	}
+	if err := s.repo.DeleteTag(ctx, r.Names...); err != nil {
+		return nil, err
 	}
 	return res, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type SnapshotRequest struct {
 	Labels     labels  `json:"labels,omitempty"`
 	Strict     bool    `json:"strict,omitempty"`
 	AllowEmpty bool    `json:"allow_empty,omitempty"`
+	email      string
 }
 
 // Flags implements Request.
@@ -34,6 +36,7 @@ func (r *SnapshotRequest) Flags(f *pflag.FlagSet) {
 	f.Var(&r.Metrics, "metric", "a `name=number` kept with the commit (repeatable)")
 	f.Var(&r.Labels, "label", "a `name=text` kept with the commit (repeatable)")
 	f.StringVar(&r.Author, "author", "", "`\"Name <email>\"` (default $CORAL_AUTHOR, or the user at this host)")
+	f.StringVar(&r.email, "email", "", "the `address` of the author, if --author has none")
 	f.BoolVar(&r.Strict, "strict", false, "refuse while files are open for writing")
 	f.BoolVar(&r.AllowEmpty, "allow-empty", false, "commit even if nothing changed")
 	f.StringVarP(&r.Tag, "tag", "t", "", "also tag the commit with this `name`")
@@ -45,6 +48,16 @@ func (r *SnapshotRequest) SetArgs(args []string) error {
 	r.Message = validText(r.Message)
 	for k, v := range r.Labels {
 		r.Labels[k] = validText(v)
+	}
+	if r.email != "" {
+		if strings.ContainsAny(r.email, "<>\n") || strings.Contains(r.Author, "<") {
+			return control.Usagef("snapshot: --email %q: give one address, and only once", r.email)
+		}
+		name := r.Author
+		if name == "" {
+			name, _, _ = strings.Cut(vcs.DefaultAuthor(), " <")
+		}
+		r.Author = name + " <" + r.email + ">"
 	}
 	return noArgs("snapshot", args)
 }

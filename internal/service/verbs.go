@@ -27,6 +27,12 @@ type Localizer interface {
 	Localize() error
 }
 
+// Dasher is a Request that tells arguments before a "--" from those after.
+type Dasher interface {
+	// SetDash is told, before SetArgs, how many of the arguments come before the "--", if there is one.
+	SetDash(n int)
+}
+
 // Verb is one entry of the table.
 type Verb struct {
 	Name    string
@@ -76,6 +82,13 @@ var Verbs = []*Verb{
 	verb("tag", (*Service).tag).line(),
 	verb("checkout", (*Service).checkout).line(),
 	verb("merge", (*Service).merge).line(),
+	verb("restore", (*Service).restore).line(),
+	verb("reset", (*Service).reset).line(),
+	verb("revert", (*Service).revert).line(),
+	verb("cherry-pick", (*Service).cherryPick).line(),
+	verb("undo", (*Service).undo).line(),
+	verb("reflog", (*Service).reflog).line(),
+	verb("describe", (*Service).describeCommit).line(),
 	verb("stats", (*Service).stats).line(),
 	verb("du", (*Service).du).line(),
 	verb("similar", (*Service).similar).line(),
