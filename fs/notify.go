@@ -241,19 +241,29 @@ func (n *notifier) send(paths []string) {
 }
 
 // sendTree invalidates the attributes of every directory that the kernel knows in a live tree, and the names of what is no
-// directory. Names of directories are left alone: a process may be in one.
+// directory. Names of directories are left alone, as a process may be in one, unless they lead elsewhere by now.
 func (n *notifier) sendTree(dir *fusefs.Inode) {
 	if dir == nil || !dir.IsDir() {
 		return
 	}
 	n.notify(func() { dir.NotifyContent(-1, 0) }) // a negative offset: attributes only
 	for name, c := range dir.Children() {
-		if c.IsDir() {
+		if c.IsDir() && n.stays(dir, name, c) {
 			n.sendTree(c)
 			continue
 		}
 		n.notify(func() { dir.NotifyEntry(name) })
 	}
+}
+
+// stays says whether a name in a live tree still leads to the directory that the kernel knows under it.
+func (n *notifier) stays(dir *fusefs.Inode, name string, c *fusefs.Inode) bool {
+	d, ok := dir.Operations().(*liveNode)
+	if !ok {
+		return true
+	}
+	a, err := d.tree.Lookup(n.m.base, d.ino, name)
+	return err == nil && uint64(a.Ino) == c.StableAttr().Ino
 }
 
 // notify sends one notification unless the notifier is disarmed.

@@ -235,7 +235,7 @@ func (j *merging) fastForward(ctx context.Context, to, headTree oid.ID) error {
 	if j.opts.DryRun {
 		return nil
 	}
-	return j.move(ctx, to, headTree, "fast-forward")
+	return j.move(ctx, to, "fast-forward")
 }
 
 // base finds what the sides come from.
@@ -297,7 +297,7 @@ func (j *merging) trees(ctx context.Context, headTree oid.ID) error {
 	if err != nil {
 		return err
 	}
-	return j.move(ctx, commit, headTree, j.subject())
+	return j.move(ctx, commit, j.subject())
 }
 
 // subject is the message of a merge that got none.
@@ -346,9 +346,9 @@ func (j *merging) commit(ctx context.Context) (oid.ID, error) {
 }
 
 // move moves the branch, with its live tree.
-func (j *merging) move(ctx context.Context, to, fromTree oid.ID, why string) error {
+func (j *merging) move(ctx context.Context, to oid.ID, why string) error {
 	who := cmp.Or(oneLine(j.opts.Author), DefaultAuthor())
-	if err := j.r.moveWithLive(ctx, j.res.Branch, j.res.Head, to, fromTree, who, "merge: "+why); err != nil {
+	if err := j.r.moveWithLive(ctx, j.res.Branch, j.res.Head, to, who, "merge: "+why); err != nil {
 		return err
 	}
 	j.res.Commit = to
@@ -379,16 +379,14 @@ func clean(ctx context.Context, live *worktree.Tree, head oid.ID) error {
 	return fmt.Errorf("branch %q: %d changes are not committed (%s …): snapshot them first: %w", live.Branch(), len(changes), changes[0].Path, errs.Conflict)
 }
 
-// moveWithLive moves a branch from one commit to another, and its live tree, which must be as the tree from. The live tree goes first and is made
-// again from the head: if we are killed between the two, it is that of the old head.
-func (r *Repo) moveWithLive(ctx context.Context, branch string, from, to, fromTree oid.ID, who, why string) error {
-	r.names.Lock()
-	defer r.names.Unlock()
-	err := r.Live.RemoveIf(ctx, branch, func(t *worktree.Tree) error { return clean(ctx, t, fromTree) })
-	if err != nil {
-		return err
-	}
-	return r.Refs.MoveBranch(branch, from, to, who, why)
+// moveWithLive moves a branch from one commit to another, and its live tree, which must have no changes, with it.
+func (r *Repo) moveWithLive(ctx context.Context, branch string, from, to oid.ID, who, why string) error {
+	_, err := r.moveLive(ctx, liveMove{
+		op: "merge", branch: branch, author: who, clean: true,
+		tree:   func(ctx context.Context, _ oid.ID) (oid.ID, error) { return r.rootOf(ctx, to) },
+		commit: func(oid.ID, oid.ID) error { return r.Refs.MoveBranch(branch, from, to, who, why) },
+	})
+	return err
 }
 
 // mergeStore gives package merge what it needs of a repository.

@@ -29,7 +29,8 @@
 //	Tree.snapMu     one snapshot of a tree at a time
 //	Tree.compactMu  one compaction of a tree at a time; held over its disk writes
 //	journal.syncMu  one fsync of a journal at a time; held over it
-//	Tree.mu         names, attributes and inode states. Never held over store reads, file data, copy up or fsync
+//	Tree.mu         names, attributes and inode states. Never held over store reads, file data, copy up or fsync,
+//	                but by Switch over the one small transaction that moves refs with the tree
 //	queue.mu        the ingest queue
 //	Set.cleanMu     the list of clean spool copies
 //

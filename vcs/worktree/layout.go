@@ -68,9 +68,9 @@ const (
 	recDirty       recKind = 13 // the truth of path is now the spool file
 	recIngested    recKind = 14 // path is manifest id; the spool file was a copy of it when it had these stat fields
 	recDoomed      recKind = 15 // the spool file has no name: recovery removes it unless a later record names it
-	recFile        recKind = 16 // compaction: the whole state of a regular file, replacing what is at path
-	recGraft       recKind = 17 // compaction: a directory whose content is tree id, replacing what is at path
-	recDrop        recKind = 18 // compaction: path is not there, nor what is below it
+	recFile        recKind = 16 // compaction, Switch: the whole state of a regular file, replacing what is at path
+	recGraft       recKind = 17 // compaction, Switch: a directory whose content is tree id, replacing what is at path
+	recDrop        recKind = 18 // compaction, Switch: path is not there, nor what is below it
 )
 
 // recField is one field of a record.
