@@ -133,6 +133,7 @@ func prepare(ctx context.Context, repo *vcs.Repo, ctl Controller, opts Options) 
 	}
 	m.open.init()
 	m.history.init()
+	m.viewSizes.init()
 	m.notify.init(m)
 	m.later.init(m)
 	if opts.ReadOnly && !writable(repo.Dir) {

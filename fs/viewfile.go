@@ -72,6 +72,8 @@ func planOf(m *Mount, manifest oid.ID) func() (*view.Plan, error) {
 		if err != nil {
 			return nil, err
 		}
+		m.viewSizes.making <- struct{}{}
+		defer func() { <-m.viewSizes.making }()
 		return view.New(mf)
 	}
 }
@@ -96,9 +98,12 @@ const maxViewSizes = 1 << 14
 
 // viewSizes remembers the sizes of views by manifest: in a live tree the kernel asks for one at each use of a name.
 type viewSizes struct {
-	mu    sync.Mutex
-	sizes map[oid.ID]int64
+	mu     sync.Mutex
+	sizes  map[oid.ID]int64
+	making chan struct{} // holds a token while a plan is made: one of a million tensors, the most that there can be, allocates 500 MB and takes a second or more
 }
+
+func (v *viewSizes) init() { v.making = make(chan struct{}, 1) }
 
 // find sets the size of n, whose plan it makes only if it has to.
 func (v *viewSizes) find(n *viewFile) error {
