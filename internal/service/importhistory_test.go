@@ -17,9 +17,9 @@ func TestImportHistoryFiles(t *testing.T) {
 	}
 	for history, class := range map[string]error{
 		"": errs.Invalid, "{": errs.Invalid, `{"format": 2}`: errs.Unsupported,
-		`{"format": 1, "commits": [{"id": "k", "file": "../w", "time": "2024-01-02T03:04:05Z"}]}`:    errs.Invalid,
-		`{"format": 1, "commits": [{"id": "", "file": "w", "time": "2024-01-02T03:04:05Z"}]}`:        errs.Invalid,
-		`{"format": 1, "commits": [` + commit + `], "branches": {"main": "k2"}}`:                     errs.Invalid,
+		`{"format": 1, "commits": [{"id": "k", "file": "../w", "time": "2024-01-02T03:04:05Z"}]}`: errs.Invalid,
+		`{"format": 1, "commits": [{"id": "", "file": "w", "time": "2024-01-02T03:04:05Z"}]}`:     errs.Invalid,
+		`{"format": 1, "commits": [` + commit + `], "branches": {"main": "k2"}}`:                  errs.Invalid,
 		`{"format": 1, "commits": [` + commit + `], "branches": {"main": "k1", "zz..bad": "k1"}}`: errs.Invalid,
 	} {
 		if _, err := s.Run(t.Context(), "import --coral-ml "+with(history)); !errors.Is(err, class) {
