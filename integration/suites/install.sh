@@ -22,11 +22,18 @@ crate() {
 	fi
 }
 
+# starts PROGRAM : it is there, and neither missing nor without a library, whatever it says to --version
+starts() {
+	code=0
+	"$tools/$1" --version >/dev/null 2>&1 || code=$?
+	[ "$code" -lt 126 ]
+}
+
 # debian PROGRAM PACKAGE... : unpacks packages and writes a starter that finds their libraries
 debian() {
 	prog=$1
 	shift
-	if command -v "$prog" >/dev/null || [ -x "$tools/$prog" ]; then return 0; fi
+	if command -v "$prog" >/dev/null || { [ -x "$tools/$prog" ] && starts "$prog"; }; then return 0; fi
 	if ! command -v apt-get >/dev/null; then
 		missing="$missing $prog(no-apt-get)"
 		return 0
@@ -41,11 +48,10 @@ debian() {
 	for deb in "$tmp"/*.deb; do dpkg -x "$deb" "$tools/root"; done
 	rm -rf "$tmp"
 	bin=$(find "$tools/root/usr/bin" "$tools/root/bin" -name "$prog" 2>/dev/null | head -n 1)
-	printf '#!/bin/sh\nLD_LIBRARY_PATH=$(echo %s/usr/lib/*-linux-gnu*) exec %s "$@"\n' "$tools/root" "$bin" >"$tools/$prog"
+	# no path of this checkout is in it: it may be moved
+	printf '#!/bin/sh\nroot=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)/root\nLD_LIBRARY_PATH=$(echo "$root"/usr/lib/*-linux-gnu*) exec "$root/%s" "$@"\n' "${bin#"$tools/root/"}" >"$tools/$prog"
 	chmod +x "$tools/$prog"
-	code=0
-	"$tools/$prog" --version >/dev/null 2>&1 || code=$?
-	if [ "$code" -ge 126 ]; then # it does not start, or lacks a library
+	if ! starts "$prog"; then
 		rm -f "$tools/$prog"
 		missing="$missing $prog(does-not-start)"
 	fi
