@@ -45,6 +45,7 @@ fuzz:
 
 # Black-box tests: the built binary, real mounts, real programs.
 integration: venv tools
+	@sh integration/tools.sh test
 	$(GO) test -v -count=1 -timeout 40m $$($(GO) list ./integration/... | grep -v /suites)
 
 # Test suites that others wrote (pjdfstest, fsx, fio, stress-ng, dbench, fs_mark, git, sqlite, tar), the model and the power-cut test. Installs them with

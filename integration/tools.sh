@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the outside programs that tests and benchmarks drive (rsync, fusermount3; with "bench" also restic and zstd) into .cache/tools,
+# Brings the outside programs that tests and benchmarks drive (rsync, fusermount3; with "bench" also restic and zstd, with "test" coral-ml, with "peers" all that we compare with) into .cache/tools,
 # from Debian's packages and without installing anything on the system. What the system has is left alone.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -56,10 +56,14 @@ package() {
 	fi
 }
 
-if [ "${1:-}" = peers ]; then
+case "${1:-}" in
+test | peers)
 	py=$("$root/integration/python/venv.sh")
+	package coral-ml coral-ml==1.0.0 # a test imports a repository that it made
+	;;
+esac
+if [ "${1:-}" = peers ]; then
 	package lmz lmzip==1.3.0
 	package zipnn --no-deps zipnn==0.5.4
 	package bigsmall bigsmall==4.0.0
-	package coral-ml coral-ml==1.0.0
 fi
