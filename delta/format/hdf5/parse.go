@@ -22,11 +22,8 @@ func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 // ParseZip cuts a ZIP file of size bytes with stored HDF5 files in it, as Keras 3 saves a model. Names are those of the HDF5 file, so that they are the same in
 // a .weights.h5; of several files they begin with the entry's name. It returns format.ErrUnknown for any other file.
 func ParseZip(r io.ReaderAt, size int64) (*format.Layout, error) {
-	if ok, err := zipdir.Magic(r, size); !ok {
-		if err != nil {
-			return nil, err
-		}
-		return nil, format.ErrUnknown
+	if err := zipdir.Want(r, size); err != nil {
+		return nil, err
 	}
 	dir, err := zipdir.Read(r, size)
 	if err != nil {

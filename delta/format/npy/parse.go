@@ -69,11 +69,8 @@ func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 // ParseZip cuts a .npz file of size bytes: every stored .npy entry. It returns format.ErrUnknown
 // if the file is no ZIP file or has no such entry, deflated ones included.
 func ParseZip(r io.ReaderAt, size int64) (*format.Layout, error) {
-	if ok, err := zipdir.Magic(r, size); !ok {
-		if err != nil {
-			return nil, err
-		}
-		return nil, format.ErrUnknown
+	if err := zipdir.Want(r, size); err != nil {
+		return nil, err
 	}
 	dir, err := zipdir.Read(r, size)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"coral/delta/format"
 	"coral/delta/format/dtype"
-	"coral/delta/format/protowire"
 )
 
 // place is what a TensorProto's external_data says: a list of keys and values, all of them text.
@@ -65,21 +64,13 @@ func ModelName(name string) (model string, ok bool) {
 // external reads a StringStringEntryProto (key = 1, value = 2) of external_data.
 func (m *model) external(p *place, end int64) {
 	var key, value string
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			break
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch f.Number {
 		case 1:
 			key = m.Text(f)
 		case 2:
 			value = m.Text(f)
 		}
-		m.SkipTo(f.End)
 	}
 	number := func() int64 {
 		n, err := strconv.ParseInt(value, 10, 64)

@@ -24,14 +24,7 @@ func (m *model) graph(end int64, prefix string, depth int) {
 		return
 	}
 	nodes := 0
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			return
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch f.Number {
 		case graphNode:
 			m.node(f.End, prefix, nodes, depth)
@@ -44,7 +37,6 @@ func (m *model) graph(end int64, prefix string, depth int) {
 		case graphInput, graphOutput:
 			m.value(f.End)
 		}
-		m.SkipTo(f.End)
 	}
 }
 
@@ -86,14 +78,7 @@ const (
 // node walks the i-th NodeProto of its graph.
 func (m *model) node(end int64, prefix string, i, depth int) {
 	var n node
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			return
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch f.Number {
 		case nodeOutput:
 			if n.output == "" {
@@ -114,7 +99,6 @@ func (m *model) node(end int64, prefix string, i, depth int) {
 			}
 			m.attribute(f.End, prefix, &n, depth)
 		}
-		m.SkipTo(f.End)
 	}
 }
 
@@ -145,14 +129,7 @@ func (m *model) attribute(end int64, prefix string, n *node, depth int) {
 		}
 		return format.CleanName(s)
 	}
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			return
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch f.Number {
 		case attrName:
 			attr = m.Text(f)
@@ -166,6 +143,5 @@ func (m *model) attribute(end int64, prefix string, n *node, depth int) {
 		case attrSparseTensor, attrSparseTensors:
 			m.sparse(f.End, "", name(f.Number))
 		}
-		m.SkipTo(f.End)
 	}
 }

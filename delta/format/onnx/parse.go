@@ -118,21 +118,13 @@ func (m *model) walk() {
 
 // training walks a TrainingInfoProto: initialization = 1 and algorithm = 2 are graphs.
 func (m *model) training(end int64, i int) {
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			return
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch prefix := "training." + strconv.Itoa(i); f.Number {
 		case 1:
 			m.graph(f.End, prefix+".initialization.", 1)
 		case 2:
 			m.graph(f.End, prefix+".algorithm.", 1)
 		}
-		m.SkipTo(f.End)
 	}
 }
 
@@ -140,14 +132,7 @@ func (m *model) training(end int64, i int) {
 func (m *model) function(end int64) {
 	n := node{label: "function"}
 	nodes := 0
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			return
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch f.Number {
 		case 1:
 			n.label = m.Text(f)
@@ -157,6 +142,5 @@ func (m *model) function(end int64) {
 		case 11:
 			m.attribute(f.End, "", &n, 1)
 		}
-		m.SkipTo(f.End)
 	}
 }

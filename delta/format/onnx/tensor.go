@@ -113,14 +113,7 @@ func (m *model) add(t *tensor, name string) {
 
 // sparse walks a SparseTensorProto: values = 1 and indices = 2 are tensors, the name is that of the values unless it is given.
 func (m *model) sparse(end int64, prefix, name string) {
-	for {
-		f, ok := m.Next(end)
-		if !ok {
-			return
-		}
-		if f.Wire != protowire.Len {
-			continue
-		}
+	for f := range m.Messages(end) {
 		switch f.Number {
 		case 1:
 			t := m.tensor(f.End)
@@ -132,6 +125,5 @@ func (m *model) sparse(end int64, prefix, name string) {
 			t := m.tensor(f.End)
 			m.add(&t, name+".indices")
 		}
-		m.SkipTo(f.End)
 	}
 }

@@ -5,6 +5,7 @@ package protowire
 
 import (
 	"io"
+	"iter"
 
 	"coral/delta/format"
 	"coral/delta/format/scan"
@@ -78,6 +79,26 @@ func (r *Reader) Next(end int64) (f Field, ok bool) {
 		r.Fail(format.Damaged(r.kind, at, "field %d goes beyond its message", f.Number))
 	}
 	return f, r.Err() == nil
+}
+
+// Messages gives the Len fields of the message that ends at end, passing over all others. After each, the reader is taken to the end of its contents, however much of
+// them was read. An error ends it.
+func (r *Reader) Messages(end int64) iter.Seq[Field] {
+	return func(yield func(Field) bool) {
+		for {
+			f, ok := r.Next(end)
+			if !ok {
+				return
+			}
+			if f.Wire != Len {
+				continue
+			}
+			if !yield(f) {
+				return
+			}
+			r.SkipTo(f.End)
+		}
+	}
 }
 
 func (r *Reader) contents(f *Field, end int64) {

@@ -14,20 +14,9 @@ import (
 
 	"coral/delta/format"
 	"coral/delta/format/dtype"
+	"coral/delta/format/formattest"
 	"coral/internal/errs"
 )
-
-// pattern fills item i with bytes that tell it from others.
-func pattern(items []format.Item) format.Fill {
-	return func(i int, w io.Writer) error {
-		b := make([]byte, items[i].Length)
-		for k := range b {
-			b[k] = byte(i*31 + k)
-		}
-		_, err := w.Write(b)
-		return err
-	}
-}
 
 func written(t interface{ Fatal(...any) }, items []format.Item, meta map[string]string) []byte {
 	w, err := NewWriter(items, meta)
@@ -35,7 +24,7 @@ func written(t interface{ Fatal(...any) }, items []format.Item, meta map[string]
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := w.Write(&b, pattern(items)); err != nil {
+	if err := w.Write(&b, formattest.Fill(items)); err != nil {
 		t.Fatal(err)
 	}
 	if int64(b.Len()) != w.Size() {
@@ -96,7 +85,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		for i := range items {
 			var want bytes.Buffer
-			if err := pattern(items)(i, &want); err != nil {
+			if err := formattest.Fill(items)(i, &want); err != nil {
 				t.Fatal(err)
 			}
 			found := false

@@ -12,11 +12,8 @@ import (
 
 // Parse cuts a file of size bytes. It returns format.ErrUnknown for anything but a ZIP file with a data.pkl.
 func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
-	if ok, err := zipdir.Magic(r, size); !ok {
-		if err != nil {
-			return nil, err
-		}
-		return nil, format.ErrUnknown
+	if err := zipdir.Want(r, size); err != nil {
+		return nil, err
 	}
 	archives, err := read(r, size)
 	if err != nil {

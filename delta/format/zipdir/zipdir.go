@@ -40,14 +40,15 @@ type Dir struct {
 	Entries []Entry
 }
 
-// Magic reports whether an archive may begin at the start of the file.
-func Magic(r io.ReaderAt, size int64) (bool, error) {
+// Want returns format.ErrUnknown unless an archive may begin at the start of the file, or the error of reading it.
+func Want(r io.ReaderAt, size int64) error {
 	if size < localSize+endSize {
-		return false, nil
+		return format.ErrUnknown
 	}
-	s := scan.New(r, 0, 4)
-	sig := s.U32()
-	return sig == sigLocal, s.Err()
+	if s := scan.New(r, 0, 4); s.U32() != sigLocal {
+		return s.UnknownOr()
+	}
+	return nil
 }
 
 // Read reads the directory of the archive that ends at end: the last one of the file, or one that others follow.
