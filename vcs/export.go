@@ -54,7 +54,7 @@ func (r *Repo) export(ctx context.Context, commit oid.ID, from, dst string, prog
 	e := &exporter{r: r, root: root, time: c.Time, files: g, report: progress}
 	if top.Kind == object.Dir {
 		e.dirs = append(e.dirs, exportDir{".", top.Mode})
-		err = e.dir(gctx, top.ID, "", 0)
+		err = e.r.eachEntry(gctx, top.ID, "", 0, e.entry)
 	} else {
 		err = e.entry(gctx, top, "", 0)
 	}
@@ -118,19 +118,20 @@ type exportDir struct {
 	mode uint32
 }
 
-func (e *exporter) dir(ctx context.Context, id oid.ID, at string, depth int) error {
+// eachEntry calls fn for the entries of a tree that is to be written out at a path, depth levels down.
+func (r *Repo) eachEntry(ctx context.Context, id oid.ID, at string, depth int, fn func(ctx context.Context, e object.Entry, at string, depth int) error) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%q: more than %d levels: %w", at, maxDepth, errs.TooLarge)
 	}
-	t, err := e.r.tree(ctx, id)
+	t, err := r.tree(ctx, id)
 	if err != nil {
 		return fmt.Errorf("%q: %w", at, err)
 	}
-	for _, entry := range t.Entries {
+	for _, e := range t.Entries {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := e.entry(ctx, entry, at, depth); err != nil {
+		if err := fn(ctx, e, at, depth); err != nil {
 			return err
 		}
 	}
@@ -145,7 +146,7 @@ func (e *exporter) entry(ctx context.Context, entry object.Entry, at string, dep
 			return err
 		}
 		e.dirs = append(e.dirs, exportDir{p, entry.Mode})
-		return e.dir(ctx, entry.ID, p, depth+1)
+		return e.r.eachEntry(ctx, entry.ID, p, depth+1, e.entry)
 	case object.Symlink:
 		if err := e.root.Symlink(entry.Target, p); err != nil {
 			return err

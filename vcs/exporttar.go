@@ -105,7 +105,7 @@ func (r *Repo) writeArchive(ctx context.Context, commit oid.ID, from, how string
 	}
 	a := &archiver{r: r, w: tar.NewWriter(out), time: c.Time, buf: make([]byte, 1<<20), report: progress}
 	if top.Kind == object.Dir {
-		err = a.dir(ctx, top.ID, "", 0)
+		err = a.r.eachEntry(ctx, top.ID, "", 0, a.entry)
 	} else {
 		err = a.entry(ctx, top, "", 0)
 	}
@@ -134,22 +134,6 @@ type archiver struct {
 	report func(files int, bytes int64)
 }
 
-func (a *archiver) dir(ctx context.Context, id oid.ID, at string, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%q: more than %d levels: %w", at, maxDepth, errs.TooLarge)
-	}
-	t, err := a.r.tree(ctx, id)
-	if err != nil {
-		return fmt.Errorf("%q: %w", at, err)
-	}
-	for _, e := range t.Entries {
-		if err := a.entry(ctx, e, at, depth); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (a *archiver) entry(ctx context.Context, e object.Entry, at string, depth int) error {
 	p := join(at, e.Name)
 	h := &tar.Header{Format: tar.FormatPAX, Name: p, Mode: int64(e.Mode & 0o7777), ModTime: e.MTime}
@@ -168,7 +152,7 @@ func (a *archiver) entry(ctx context.Context, e object.Entry, at string, depth i
 		return fmt.Errorf("%q: %w", p, err)
 	}
 	if e.Kind == object.Dir {
-		return a.dir(ctx, e.ID, p, depth+1)
+		return a.r.eachEntry(ctx, e.ID, p, depth+1, a.entry)
 	}
 	if e.Kind == object.File {
 		if err := a.file(ctx, e); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"coral/delta"
+	"coral/internal/natural"
 	"coral/internal/oid"
 	"coral/vcs/content"
 	"coral/vcs/object"
@@ -59,7 +60,7 @@ func (w *familyWalk) tree(ctx context.Context, id oid.ID, dir string, depth int)
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return naturally(t.Entries[b].Name, t.Entries[a].Name) })
+	slices.SortStableFunc(order, func(a, b int) int { return natural.Compare(t.Entries[b].Name, t.Entries[a].Name) })
 	for _, i := range order {
 		e := &t.Entries[i]
 		switch p := join(dir, e.Name); e.Kind {
@@ -136,35 +137,6 @@ func familyKey(t *object.Tensor, extent int64) uint64 {
 	}
 	_, _ = d.Write(n)
 	return d.Sum64()
-}
-
-// naturally compares names so that numbers in them are compared as numbers: checkpoint-60 before checkpoint-100.
-func naturally(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na == 0 || nb == 0 {
-			if a[0] != b[0] {
-				return cmp.Compare(a[0], b[0])
-			}
-			a, b = a[1:], b[1:]
-			continue
-		}
-		x, y := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-		if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
-			return c
-		}
-		a, b = a[na:], b[nb:]
-	}
-	return cmp.Compare(len(a), len(b))
-}
-
-// digits returns how many digits s begins with.
-func digits(s string) int {
-	n := 0
-	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
-		n++
-	}
-	return n
 }
 
 // globMatch returns what tells whether a path matches glob: as a whole if glob has a slash, else by its last component.

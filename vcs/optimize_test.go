@@ -18,6 +18,7 @@ import (
 
 	"coral/delta"
 	"coral/internal/errs"
+	"coral/internal/natural"
 	"coral/internal/oid"
 	"coral/objstore"
 	"coral/vcs/object"
@@ -399,7 +400,7 @@ func TestNaturally(t *testing.T) {
 	want := []string{"a", "a1", "a2b", "a02c", "a10", "checkpoint-60", "checkpoint-100", "checkpoint-100b", "checkpoint-x", "z"}
 	got := slices.Clone(want)
 	slices.Reverse(got)
-	slices.SortFunc(got, naturally)
+	slices.SortFunc(got, natural.Compare)
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

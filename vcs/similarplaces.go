@@ -64,8 +64,9 @@ func (r *Repo) findPlaces(ctx context.Context, wanted map[oid.ID]bool, except oi
 	if err != nil {
 		return nil, err
 	}
+	w := treeWalk{r: r, seen: p.seen, file: p.file}
 	for _, c := range slices.Backward(commits) {
-		if err := p.tree(ctx, c.tree, Place{Commit: c.id}, 0); err != nil {
+		if err := w.tree(ctx, c.tree, Place{Commit: c.id}, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -84,23 +85,31 @@ func (r *Repo) findPlaces(ctx context.Context, wanted map[oid.ID]bool, except oi
 	return p, nil
 }
 
-func (p *places) tree(ctx context.Context, id oid.ID, at Place, depth int) error {
-	if p.seen[id] || depth > maxDepth {
+// treeWalk walks the trees of commits, each tree once, for the files in them. What is damaged is passed over.
+type treeWalk struct {
+	r    *Repo
+	seen map[oid.ID]bool // trees, and what file notes there
+	file func(ctx context.Context, manifest oid.ID, at Place) error
+	done func() bool // nothing more is wanted; nil: never
+}
+
+func (w *treeWalk) tree(ctx context.Context, id oid.ID, at Place, depth int) error {
+	if w.seen[id] || depth > maxDepth || w.done != nil && w.done() {
 		return nil
 	}
-	p.seen[id] = true
-	t, err := p.r.Objects.Tree(ctx, id)
+	w.seen[id] = true
+	t, err := w.r.Objects.Tree(ctx, id)
 	if err != nil {
-		return p.missing(ctx, err)
+		return passDamage(ctx, err)
 	}
 	for i := range t.Entries {
 		e := &t.Entries[i]
 		place := Place{Path: join(at.Path, e.Name), Commit: at.Commit}
 		switch e.Kind {
 		case object.Dir:
-			err = p.tree(ctx, e.ID, place, depth+1)
+			err = w.tree(ctx, e.ID, place, depth+1)
 		case object.File:
-			err = p.file(ctx, e.ID, place)
+			err = w.file(ctx, e.ID, place)
 		}
 		if err != nil {
 			return err
@@ -116,7 +125,7 @@ func (p *places) live(ctx context.Context, t *worktree.Tree, dir worktree.Ino, a
 	}
 	list, err := t.Readdir(ctx, dir)
 	if err != nil {
-		return p.missing(ctx, err)
+		return passDamage(ctx, err)
 	}
 	for _, d := range list {
 		place := Place{Path: join(at.Path, d.Name), Branch: at.Branch}
@@ -125,7 +134,7 @@ func (p *places) live(ctx context.Context, t *worktree.Tree, dir worktree.Ino, a
 			err = p.live(ctx, t, d.Ino, place, depth+1)
 		case syscall.S_IFREG:
 			st, serr := t.State(ctx, d.Ino)
-			if err = p.missing(ctx, serr); serr == nil {
+			if err = passDamage(ctx, serr); serr == nil {
 				err = p.file(ctx, st.Manifest, place)
 			}
 		}
@@ -136,8 +145,8 @@ func (p *places) live(ctx context.Context, t *worktree.Tree, dir worktree.Ino, a
 	return nil
 }
 
-// missing passes over what cannot be read: it is damage, which fsck names, or has just gone.
-func (p *places) missing(ctx context.Context, err error) error {
+// passDamage passes over what cannot be read: it is damage, which fsck names, or has just gone.
+func passDamage(ctx context.Context, err error) error {
 	if cerr := ctx.Err(); cerr != nil {
 		return cerr
 	}
@@ -155,7 +164,7 @@ func (p *places) file(ctx context.Context, manifest oid.ID, at Place) error {
 	p.seen[manifest] = true
 	m, err := p.r.Objects.Manifest(ctx, manifest)
 	if err != nil {
-		return p.missing(ctx, err)
+		return passDamage(ctx, err)
 	}
 	if !slices.ContainsFunc(m.Segments, func(s object.Segment) bool { return p.wanted[s.Blob] }) {
 		return nil

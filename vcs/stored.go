@@ -131,6 +131,7 @@ const maxBlobPlaces = 20_000
 // 20,000 files at most, and reads manifests only; what it does not find is missing in the answer.
 func (r *Repo) BlobPlaces(ctx context.Context, wanted map[oid.ID]bool, from oid.ID) (map[oid.ID]BlobPlace, error) {
 	p := &blobPlaces{r: r, wanted: wanted, found: map[oid.ID]BlobPlace{}, seen: map[oid.ID]bool{{}: true}, left: maxBlobPlaces}
+	w := treeWalk{r: r, seen: p.seen, file: p.file, done: p.done}
 	tips, err := r.tips()
 	if err != nil {
 		return nil, err
@@ -138,7 +139,7 @@ func (r *Repo) BlobPlaces(ctx context.Context, wanted map[oid.ID]bool, from oid.
 	for _, roots := range [][]oid.ID{{from}, tips} {
 		pass := func(oid.ID, error) error { return nil } // damage is fsck's
 		err := r.eachCommit(ctx, roots, pass, func(id oid.ID, c *object.Commit) (bool, error) {
-			return !p.done(), p.tree(ctx, c.Tree, Place{Commit: id}, 0)
+			return !p.done(), w.tree(ctx, c.Tree, Place{Commit: id}, 0)
 		})
 		if err != nil {
 			return nil, err
@@ -185,34 +186,6 @@ func (p *blobPlaces) live(ctx context.Context, t *worktree.Tree, branch string) 
 	}
 	return nil
 }
-
-func (p *blobPlaces) tree(ctx context.Context, id oid.ID, at Place, depth int) error {
-	if p.seen[id] || depth > maxDepth || p.done() {
-		return nil
-	}
-	p.seen[id] = true
-	t, err := p.r.Objects.Tree(ctx, id)
-	if err != nil {
-		return passDamage(ctx, err)
-	}
-	for i := range t.Entries {
-		e := &t.Entries[i]
-		place := Place{Path: join(at.Path, e.Name), Commit: at.Commit}
-		switch e.Kind {
-		case object.Dir:
-			err = p.tree(ctx, e.ID, place, depth+1)
-		case object.File:
-			err = p.file(ctx, e.ID, place)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// passDamage passes over what cannot be read.
-func passDamage(ctx context.Context, err error) error { return (*places)(nil).missing(ctx, err) }
 
 func (p *blobPlaces) file(ctx context.Context, manifest oid.ID, at Place) error {
 	if p.seen[manifest] || p.done() {
@@ -342,6 +315,3 @@ func Layer(name string) (layer, kind string) {
 	}
 	return strings.Join(parts[:cut], "."), strings.Join(parts[cut:], ".")
 }
-
-// CompareNames compares names so that numbers in them are compared as numbers: layer.2 before layer.10.
-func CompareNames(a, b string) int { return naturally(a, b) }

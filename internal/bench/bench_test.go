@@ -24,7 +24,7 @@ func TestNatural(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 20 {
 		r.Shuffle(len(got), func(i, j int) { got[i], got[j] = got[j], got[i] })
-		slices.SortFunc(got, natural)
+		slices.SortFunc(got, byDirectory)
 		if !slices.Equal(got, want) {
 			t.Fatalf("%q", got)
 		}

@@ -48,7 +48,7 @@ func collect(o *Options) ([]file, error) {
 		list = append(list, more...)
 	}
 	if !o.KeepOrder {
-		slices.SortStableFunc(list[first:], func(a, b found) int { return natural(a.key, b.key) })
+		slices.SortStableFunc(list[first:], func(a, b found) int { return byDirectory(a.key, b.key) })
 	}
 	var files []file
 	seen := map[string]bool{}
@@ -108,7 +108,7 @@ func walk(p string, include []string) ([]found, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(list, func(a, b found) int { return natural(a.key, b.key) })
+	slices.SortFunc(list, func(a, b found) int { return byDirectory(a.key, b.key) })
 	return list, nil
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	_ "embed"
+
+	"coral/internal/natural"
 )
 
 //go:embed peers/peers.py
@@ -58,7 +60,7 @@ func (c *call) find() (bool, error) {
 // versionIn returns the first word that looks like a version.
 func versionIn(s string) string {
 	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' || r == '*' }) {
-		if v := strings.TrimPrefix(w, "v"); strings.Count(v, ".") > 0 && digits(v) > 0 {
+		if v := strings.TrimPrefix(w, "v"); strings.Count(v, ".") > 0 && natural.Digits(v) > 0 {
 			return v
 		}
 	}

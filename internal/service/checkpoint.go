@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"coral/internal/errs"
+	"coral/internal/natural"
 )
 
 // checkpoint is what `coral import` makes one commit of.
@@ -88,7 +89,7 @@ func findCheckpoints(dir string, byTime bool) ([]checkpoint, error) {
 				return c
 			}
 		}
-		return naturalOrder(a.name, b.name)
+		return natural.Total(a.name, b.name)
 	})
 	return out, nil
 }
@@ -165,29 +166,6 @@ func groupFiles(dir string, names []string) ([]checkpoint, error) {
 	}
 	return out, nil
 }
-
-// naturalOrder compares names with runs of digits as numbers: checkpoint-90 before checkpoint-100.
-func naturalOrder(a, b string) int {
-	x, y := a, b
-	for x != "" && y != "" {
-		dx, dy := leadingDigits(x), leadingDigits(y)
-		if dx == 0 || dy == 0 {
-			if x[0] != y[0] {
-				return cmp.Compare(x[0], y[0])
-			}
-			x, y = x[1:], y[1:]
-			continue
-		}
-		nx, ny := strings.TrimLeft(x[:dx], "0"), strings.TrimLeft(y[:dy], "0")
-		if c := cmp.Or(cmp.Compare(len(nx), len(ny)), cmp.Compare(nx, ny)); c != 0 {
-			return c
-		}
-		x, y = x[dx:], y[dy:]
-	}
-	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(a, b))
-}
-
-func leadingDigits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 // checkpointFacts are what a commit says of its checkpoint.
 type checkpointFacts struct {

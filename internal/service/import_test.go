@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"coral/internal/errs"
+	"coral/internal/natural"
 )
 
 func TestFindCheckpoints(t *testing.T) {
@@ -65,7 +66,7 @@ func TestNaturalOrder(t *testing.T) {
 	want := []string{"a", "a01", "a1", "a2", "a10", "a10b", "b1"}
 	got := slices.Clone(want)
 	slices.Reverse(got)
-	if slices.SortFunc(got, naturalOrder); !slices.Equal(got, want) {
+	if slices.SortFunc(got, natural.Total); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

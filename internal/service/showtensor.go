@@ -13,6 +13,7 @@ import (
 
 	"coral/internal/control"
 	"coral/internal/errs"
+	"coral/internal/natural"
 	"coral/internal/oid"
 	"coral/vcs"
 	"coral/vcs/object"
@@ -196,7 +197,7 @@ func (v *viewer) heatmap(ctx context.Context) (*Heatmap, error) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return vcs.CompareNames(h.Layers[a], h.Layers[b]) })
+	slices.SortStableFunc(order, func(a, b int) int { return natural.Compare(h.Layers[a], h.Layers[b]) })
 	sorted := make([]string, len(order))
 	for to, from := range order {
 		place[from], sorted[to] = to, h.Layers[from]

@@ -1,10 +1,11 @@
 package diff
 
 import (
-	"cmp"
 	"path"
 	"slices"
 	"strings"
+
+	"coral/internal/natural"
 )
 
 // Counts of tensors by what became of them. JSON names are a promise.
@@ -139,38 +140,10 @@ func keyOfLayer(p *pair) layerKey {
 }
 
 func compareLayers(a, b layerKey) int {
-	if c := natural(a.dir, b.dir); c != 0 {
+	if c := natural.Total(a.dir, b.dir); c != 0 {
 		return c
 	}
-	return natural(a.name, b.name)
-}
-
-// natural compares strings with runs of digits as numbers: layer.2 before layer.10.
-func natural(a, b string) int {
-	for a != "" && b != "" {
-		da, db := digits(a), digits(b)
-		if da > 0 && db > 0 {
-			na, nb := strings.TrimLeft(a[:da], "0"), strings.TrimLeft(b[:db], "0")
-			if c := cmp.Or(cmp.Compare(len(na), len(nb)), strings.Compare(na, nb), cmp.Compare(da, db)); c != 0 {
-				return c
-			}
-			a, b = a[da:], b[db:]
-			continue
-		}
-		if a[0] != b[0] {
-			return cmp.Compare(a[0], b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return cmp.Compare(len(a), len(b))
-}
-
-func digits(s string) int {
-	n := 0
-	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
-		n++
-	}
-	return n
+	return natural.Total(a.name, b.name)
 }
 
 // Layer is the total of one layer.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"coral/internal/natural"
 )
 
 // notes are what a pair looks like.
@@ -78,7 +80,7 @@ func notes(pairs []*pair) (out []string) {
 	slices.Sort(all)
 	for _, r := range all {
 		names := ranks[r]
-		slices.SortFunc(names, natural)
+		slices.SortFunc(names, natural.Total)
 		text := strings.Join(names[:min(3, len(names))], ", ")
 		if len(names) > 3 {
 			text += fmt.Sprintf(" and %d more", len(names)-3)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"coral/delta/format"
+	"coral/internal/natural"
 	"coral/internal/oid"
 )
 
@@ -196,8 +197,8 @@ func mostChanged(a, b Tensor) int {
 	case va != vb:
 		return 1
 	}
-	if c := natural(a.Path, b.Path); c != 0 {
+	if c := natural.Total(a.Path, b.Path); c != 0 {
 		return c
 	}
-	return natural(a.Name, b.Name)
+	return natural.Total(a.Name, b.Name)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"coral/delta/format"
 	"coral/internal/errs"
 	"coral/internal/oid"
 )
@@ -111,40 +112,22 @@ func (o *output) copy(from, to int64) error {
 
 // tensor writes the bytes of one tensor, exactly length.
 func (o *output) tensor(a *action, w io.Writer, length int64) error {
-	e := &exact{w: w, left: length}
-	var err error
-	if a.verb == compute {
-		err = o.m.compute(o.ctx, o.p, a, e)
-	} else {
+	err := format.Exactly(w, length, func(w io.Writer) error {
+		if a.verb == compute {
+			return o.m.compute(o.ctx, o.p, a, w)
+		}
 		v := o.p.sides[a.side]
 		t := v.get(a.name)
 		if a.flat {
 			t = flat(t)
 		}
-		_, err = io.Copy(e, v.Reader(o.ctx, t))
-	}
-	if err == nil && e.left != 0 {
-		err = io.ErrUnexpectedEOF
-	}
+		_, err := io.Copy(w, v.Reader(o.ctx, t))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("tensor %s: %w", a.name, err)
 	}
 	return nil
-}
-
-// exact takes so many bytes and no more: all that follows would be misplaced.
-type exact struct {
-	w    io.Writer
-	left int64
-}
-
-func (e *exact) Write(p []byte) (int, error) {
-	if int64(len(p)) > e.left {
-		return 0, fmt.Errorf("%d bytes too many: %w", int64(len(p))-e.left, errs.Invalid)
-	}
-	n, err := e.w.Write(p)
-	e.left -= int64(n)
-	return n, err
 }
 
 // at is a version as an io.ReaderAt.
