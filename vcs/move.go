@@ -17,6 +17,17 @@ import (
 // keptWhy begins the log's line of a commit that holds what a command took out of a live tree.
 const keptWhy = "kept: "
 
+// liveHadIt begins the log's line of a move to a tree that the live tree was already: undo leaves it as it is, uncommitted again.
+const liveHadIt = "live tree kept, "
+
+// liveReason is the log's line of a move of branch and live tree.
+func liveReason(why string, had bool) string {
+	if had {
+		return liveHadIt + why
+	}
+	return why
+}
+
 // moveTries is how often a live tree that changes under a command is looked at again.
 const moveTries = 5
 
@@ -30,8 +41,8 @@ type liveMove struct {
 	tree     func(ctx context.Context, live oid.ID) (oid.ID, error)
 	harmless oid.ID // the live tree that is lost without a loss, if it is that
 	inWay    func(path string) bool
-	// commit moves refs; saved is the commit that holds what would be lost, zero for none.
-	commit func(head, saved oid.ID) error
+	// commit moves refs; saved is the commit that holds what would be lost, zero for none; had says that the live tree was the new one already.
+	commit func(head, saved oid.ID, had bool) error
 }
 
 // moveLive does m: it stores what the live tree holds, refuses or keeps what is not committed, and switches live tree and refs together. Files open for writing
@@ -72,7 +83,7 @@ func (r *Repo) tryMoveLive(ctx context.Context, m liveMove) (saved oid.ID, err e
 	}
 	r.names.RLock() // the branch keeps its name and its live tree
 	defer r.names.RUnlock()
-	return saved, live.Switch(ctx, frozen.Root, to, func() error { return m.commit(head.ID, saved) })
+	return saved, live.Switch(ctx, frozen.Root, to, func() error { return m.commit(head.ID, saved, frozen.Root == to) })
 }
 
 // keep refuses to lose what is not committed, or makes a commit of it. A file that was only deleted is no loss if it comes back; the commit keeps that too, for undo.
@@ -174,17 +185,15 @@ func (r *Repo) reset(ctx context.Context, opts ResetOptions) (res ResetResult, e
 	if err != nil {
 		return res, err
 	}
-	why := "reset: hard to " + rev
 	res.Kept, err = r.moveLive(ctx, liveMove{
 		op: "reset", branch: branch, author: author, force: opts.Force,
 		tree: func(_ context.Context, live oid.ID) (oid.ID, error) {
-			if live == tree { // nothing is done to it, and nothing is to be undone
-				why = softReset + rev
-			}
 			res.Unchanged = live == tree && head.ID == opts.To
 			return tree, nil
 		},
-		commit: func(at, saved oid.ID) error { return r.moveBranch(branch, at, saved, opts.To, author, why) },
+		commit: func(at, saved oid.ID, had bool) error {
+			return r.moveBranch(branch, at, saved, opts.To, author, liveReason("reset: hard to "+rev, had))
+		},
 	})
 	return res, err
 }

@@ -186,6 +186,22 @@ func TestPick(t *testing.T) {
 	must(t, err)
 	wantFiles(t, r, map[string]string{"a": "1", "d/b": "3"})
 
+	// A commit that the live tree already is, uncommitted: undo must not take that away.
+	before := headOf(t, r, "main")
+	_, err = r.Reset(bg, ResetOptions{To: two})
+	must(t, err)
+	_, err = r.Restore(bg, RestoreOptions{From: two, Paths: []string{"a", "n/new"}, Force: true})
+	must(t, err)
+	_, err = r.Pick(bg, PickOptions{Commits: []oid.ID{three}})
+	must(t, err)
+	for _, redo := range []bool{false, true, false} {
+		_, err = r.Undo(bg, UndoOptions{Redo: redo})
+		must(t, err)
+		wantFiles(t, r, map[string]string{"a": "2", "n/new": "2", "d/b": "3"})
+	}
+	_, err = r.Reset(bg, ResetOptions{To: before, Hard: true, Force: true})
+	must(t, err)
+
 	commit(t, r, "four", map[string]string{"a": "4"})
 	head := headOf(t, r, "main")
 	_, err = r.Pick(bg, PickOptions{Commits: []oid.ID{two}})
@@ -302,15 +318,18 @@ func TestMovesThenUndos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes some hundred commits")
 	}
-	r := newRepo(t)
-	commits := []oid.ID{commit(t, r, "0", map[string]string{"f0": "0"})}
-	for i := range 4 {
-		commits = append(commits, commit(t, r, fmt.Sprint(i+1), map[string]string{fmt.Sprint("f", i%3): fmt.Sprint(i + 1)}))
-	}
-	runs := 0
+	runs, failed := 0, false
 	rapid.Check(t, func(rt *rapid.T) {
-		if runs++; runs > 60 { // each step is some fsyncs
+		if runs++; runs > 40 && !failed { // each step is some fsyncs
 			return
+		}
+		done := false
+		defer func() { failed = failed || !done }()
+		r := newRepo(t) // its own, so that a finding can be made again and shrunk
+		defer func() { must(t, r.Close(bg)) }()
+		commits := []oid.ID{commit(t, r, "0", map[string]string{"f0": "0"})}
+		for i := range 4 {
+			commits = append(commits, commit(t, r, fmt.Sprint(i+1), map[string]string{fmt.Sprint("f", i%3): fmt.Sprint(i + 1)}))
 		}
 		var states []string
 		state := func() string {
@@ -384,6 +403,7 @@ func TestMovesThenUndos(t *testing.T) {
 			}
 			states = states[:len(states)-1]
 		}
+		done = true
 	})
 }
 

@@ -94,7 +94,7 @@ func (r *Repo) undo(ctx context.Context, opts UndoOptions) (res UndoResult, err 
 	res.Kept, err = r.moveLive(ctx, liveMove{
 		op: "undo", branch: plan.follow, author: author, force: opts.Force, harmless: plan.harmless,
 		tree: func(context.Context, oid.ID) (oid.ID, error) { return plan.tree, nil },
-		commit: func(head, saved oid.ID) error {
+		commit: func(head, saved oid.ID, _ bool) error {
 			return revise(func(t *ref.Txn) error {
 				if saved.IsZero() {
 					return nil
@@ -185,7 +185,7 @@ func (r *Repo) planUndo(ctx context.Context, moves []ref.Move, redo bool) (*undo
 
 // liveStays says whether a move with this reason left the live tree as it was.
 func liveStays(why string) bool {
-	return strings.HasPrefix(why, "snapshot:") || strings.HasPrefix(why, softReset)
+	return strings.HasPrefix(why, "snapshot:") || strings.HasPrefix(why, softReset) || strings.HasPrefix(why, liveHadIt)
 }
 
 // undoNames makes, deletes or renames branches with their live trees, moves those whose live trees stay, and makes or deletes tags.
