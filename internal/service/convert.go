@@ -131,8 +131,12 @@ func (s *Service) convert(ctx context.Context, r *ConvertRequest, p Progress) (*
 		return nil, fmt.Errorf("convert to %s: inside the repository's own files: %w", dst, errs.Invalid)
 	}
 	if r.OnDisk {
-		if err := s.outside("convert", string(r.Src)); err != nil {
+		l, err := s.locateDisk(ctx, "convert", string(r.Src))
+		switch {
+		case err != nil:
 			return nil, err
+		case l != nil:
+			return r.run(ctx, &treeModel{s: s, at: l}, p)
 		}
 		return ConvertDisk(ctx, r, p)
 	}

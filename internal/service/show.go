@@ -122,11 +122,14 @@ func (s *Service) show(ctx context.Context, r *ShowRequest, p Progress) (*ShowRe
 		return nil, err
 	}
 	if what.disk != "" {
-		if err := s.outside("show", what.disk); err != nil {
-			return nil, fmt.Errorf("show %s: inside a mount of this repository: name it as REV:PATH, or :PATH: %w", r.What, errs.Invalid)
+		if what.at, err = s.locateDisk(ctx, "show", what.disk); err != nil {
+			return nil, err
 		}
-		v := &viewer{s: s, r: r, p: p}
-		return v.disk(ctx, what.disk)
+		if what.at == nil {
+			v := &viewer{s: s, r: r, p: p}
+			return v.disk(ctx, what.disk)
+		}
+		what.tensor = r.Tensor
 	}
 	l := what.at
 	res := &ShowResult{Path: control.Text(l.target.Path), Branch: l.branch}
@@ -168,7 +171,7 @@ func ShowDisk(ctx context.Context, r *ShowRequest, p Progress) (*ShowResult, err
 type shown struct {
 	at     *located
 	tensor string // of the file at
-	disk   string // a file of the disk
+	disk   string // the absolute path of a file of the disk, which may be in a mount
 }
 
 // showTarget finds what the words mean. REV[:PATH] comes first; then, of one word, a path of the commit, a file of the disk, and a tensor that one file of the commit has.

@@ -113,6 +113,40 @@ func TestShowTensor(t *testing.T) {
 	fails(t, s, "show a b c", control.ErrUsage, "unexpected")
 }
 
+// TestShowMounted: a path inside a mount is the file of the repository, with how it is stored and its history.
+func TestShowMounted(t *testing.T) {
+	f := newFakeMounts()
+	s := open(t, newRepo(t), Options{Mounter: f.mount})
+	dir := files(t, map[string]string{"m.safetensors": fourEach("a")})
+	do(t, s, "add "+Quote(dir+"/m.safetensors")+" --to deep", nil)
+	var snap struct{ Commit string }
+	do(t, s, "snapshot -m one -t v/1", &snap)
+	do(t, s, "branch exp/a", nil)
+	point := t.TempDir()
+	if _, err := s.Mount(t.Context(), MountOptions{Mountpoint: point}); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"branches/main", "branches/exp/a", "tags/v/1", "commits/" + snap.Commit[:12]} {
+		r, err := s.show(t.Context(), &ShowRequest{What: "x/m.safetensors", Disk: control.Text(filepath.Join(point, at, "deep/m.safetensors")), Tensor: "a"}, func(control.Progress) {})
+		if err != nil || r.Tensor == nil || r.Tensor.TensorStored == nil || len(r.Tensor.History) != 1 || r.Path != "deep/m.safetensors" {
+			t.Errorf("%s: %+v, %v", at, r, err)
+		}
+	}
+	var r ShowResult
+	do(t, s, "show HEAD:deep/m.safetensors --against "+Quote(filepath.Join(point, "history/main/deep/m.safetensors/0001-"+snap.Commit[:12])), &r)
+	if r.Heatmap == nil || *r.Heatmap.Values[0][0] != 0 {
+		t.Errorf("against itself in a mount: %+v", r.Heatmap)
+	}
+	for _, at := range []string{"history/main/deep/m.safetensors", "branches/none/m", "branches", "views/safetensors/branches/main/m.safetensors", ""} {
+		if _, err := s.show(t.Context(), &ShowRequest{What: "x/m", Disk: control.Text(filepath.Join(point, at))}, nil); !errors.Is(err, errs.Invalid) {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	if err := s.Unmount(point, false); err != nil {
+		t.Error(err)
+	}
+}
+
 func sum(list []int64) (n int64) {
 	for _, x := range list {
 		n += x

@@ -247,8 +247,10 @@ func (v *viewer) against(ctx context.Context, h *Heatmap) (*opened, error) {
 	f, err := func() (*opened, error) {
 		if filepath.IsAbs(name) {
 			if v.s != nil {
-				if err := v.s.outside("show", name); err != nil {
+				if l, err := v.s.locateDisk(ctx, "show", name); err != nil {
 					return nil, err
+				} else if l != nil {
+					return v.s.tensors(ctx, l)
 				}
 			}
 			return openTensors(ctx, name)

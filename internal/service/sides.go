@@ -49,7 +49,7 @@ func (s *Service) side(ctx context.Context, op string, d Side) (diff.Tree, SideI
 		if d.Disk == "" && filepath.IsAbs(text) {
 			d.Disk = d.Text
 		}
-		return s.diskSide(op, d, info)
+		return s.diskSide(ctx, op, d, info)
 	}
 	t, err := ParseTarget(op, text)
 	if err != nil {
@@ -58,24 +58,30 @@ func (s *Service) side(ctx context.Context, op string, d Side) (diff.Tree, SideI
 	l, err := s.locate(ctx, op, t)
 	if err != nil {
 		if d.Disk != "" && errors.Is(err, errs.NotFound) {
-			return s.diskSide(op, d, info)
+			return s.diskSide(ctx, op, d, info)
 		}
 		return nil, info, err
 	}
+	return s.locatedSide(l, info)
+}
+
+func (s *Service) locatedSide(l *located, info SideInfo) (diff.Tree, SideInfo, error) {
 	info.Branch, info.Commit = l.branch, l.commit
 	if l.tree != nil {
-		return &diff.Live{Tree: l.tree, Content: s.repo.Content, Path: t.Path}, info, nil
+		return &diff.Live{Tree: l.tree, Content: s.repo.Content, Path: l.target.Path}, info, nil
 	}
 	return &diff.Stored{Objects: s.repo.Objects, Content: s.repo.Content, Top: l.entry}, info, nil
 }
 
-func (s *Service) diskSide(op string, d Side, info SideInfo) (diff.Tree, SideInfo, error) {
+func (s *Service) diskSide(ctx context.Context, op string, d Side, info SideInfo) (diff.Tree, SideInfo, error) {
 	path := string(d.Disk)
 	if path == "" {
 		return nil, info, fmt.Errorf("%s %s: no file or directory of this name: %w", op, d.Text, errs.NotFound)
 	}
-	if err := s.outside(op, path); err != nil {
-		return nil, info, fmt.Errorf("%s %s: inside a mount of this repository: name it as REV:PATH, or :PATH: %w", op, d.Text, errs.Invalid)
+	if l, err := s.locateDisk(ctx, op, path); err != nil {
+		return nil, info, err
+	} else if l != nil {
+		return s.locatedSide(l, info)
 	}
 	t, err := diff.OpenDisk(path)
 	if err != nil {

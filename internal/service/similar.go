@@ -219,10 +219,14 @@ type similarSource struct {
 
 // similarSource opens what the command names: a file on disk by its absolute path, else REV:PATH, either with :NAME behind it. Errors name it.
 func (s *Service) similarSource(ctx context.Context, what string) (*similarSource, error) {
+	target, ok, err := Target{}, false, error(nil)
 	if filepath.IsAbs(what) {
-		return s.diskSource(what)
+		if target, ok, err = s.mounted("similar", what); err == nil && !ok {
+			return s.diskSource(what)
+		}
+	} else {
+		target, err = ParseTarget("similar", what)
 	}
-	target, err := ParseTarget("similar", what)
 	if err != nil {
 		return nil, err
 	}
@@ -270,9 +274,6 @@ func (s *Service) diskSource(what string) (*similarSource, error) {
 	path, tensor, ok := onDisk(what)
 	if !ok {
 		return nil, fmt.Errorf("similar %s: no regular file of this name: %w", what, errs.NotFound)
-	}
-	if err := s.outside("similar", path); err != nil {
-		return nil, fmt.Errorf("similar %s: inside a mount of this repository: name it as REV:PATH, or :PATH: %w", what, errs.Invalid)
 	}
 	f, err := os.Open(path)
 	if err != nil {
