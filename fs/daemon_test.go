@@ -128,7 +128,7 @@ func (d *daemonController) run(ctx context.Context, line string) (any, error) {
 		d.m.RefsChanged()
 		return nil, err
 	case "unbranch":
-		err := d.repo.DeleteBranch(ctx, arg, true)
+		err := d.repo.DeleteBranch(ctx, true, arg)
 		d.m.RefsChanged()
 		return nil, err
 	case "untag":

@@ -210,7 +210,7 @@ func (d *refDir) remove(full string) error {
 	if d.kind == tagsName {
 		return d.m.repo.Refs.DeleteTag(full, d.m.who(), "rmdir in the mount")
 	}
-	return d.m.repo.DeleteBranch(d.m.base, full, false)
+	return d.m.repo.DeleteBranch(d.m.base, false, full)
 }
 
 // who is what the ref log says of changes made through the mount.

@@ -1,6 +1,7 @@
 package vcs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"coral/internal/oid"
 	"coral/vcs/object"
 	"coral/vcs/ref"
+	"coral/vcs/worktree"
 )
 
 // CreateBranch, DeleteBranch, RenameBranch, SetHead and tags keep refs and live trees in step.
@@ -69,73 +71,75 @@ func (r *Repo) prepareName(ctx context.Context, what string, at oid.ID) (release
 	return release, nil
 }
 
-// DeleteBranch refuses (errs.Conflict) a branch whose live tree has changes, unless force, and HEAD's always. Files open in it are errs.Busy.
-func (r *Repo) DeleteBranch(ctx context.Context, name string, force bool) error {
+// DeleteBranch deletes branches with their live trees, all in one transaction or none. It refuses (errs.Conflict) one whose live tree has changes, unless force, and HEAD's
+// always. Files open in one are errs.Busy.
+func (r *Repo) DeleteBranch(ctx context.Context, force bool, names ...string) error {
 	if err := r.writable("delete branch"); err != nil {
 		return err
 	}
-	if err := r.deletable(ctx, name, force); err != nil {
-		return fmt.Errorf("delete branch %q: %w", name, err)
-	}
 	r.names.Lock()
 	defer r.names.Unlock()
-	b, err := r.Refs.Branch(name)
-	if err != nil {
-		return fmt.Errorf("delete: %w", err)
-	}
-	h, err := r.Refs.Head()
+	check, err := r.deletable(ctx, force, names...)
 	if err != nil {
 		return err
 	}
-	if h.Branch == name {
-		return fmt.Errorf("delete branch %q: HEAD is on it, check out another first: %w", name, errs.Conflict)
-	}
-	// The live tree first: if it is busy nothing has happened, and if we are killed between the two the branch is there and clean.
-	if err := r.Live.Remove(ctx, name); err != nil {
-		return fmt.Errorf("delete branch %q: %w", name, err)
-	}
-	return r.Refs.DeleteBranch(name, b.ID, DefaultAuthor(), "branch: deleted")
+	return r.Live.RemoveWith(ctx, names, func() error {
+		if err := check(ctx); err != nil {
+			return err
+		}
+		return r.Refs.Update(DefaultAuthor(), func(t *ref.Txn) error {
+			for _, name := range names {
+				b, err := t.Branch(name)
+				if err == nil {
+					err = t.DeleteBranch(name, b.ID, "branch: deleted")
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
 }
 
-// BranchesDeletable says why DeleteBranch would refuse one of names, so that several can be deleted, all or none.
-func (r *Repo) BranchesDeletable(ctx context.Context, names []string, force bool) error {
-	h, err := r.Refs.Head()
-	if err != nil {
-		return err
+// deletable refuses to delete a branch whose live tree has changes, unless force. check says it once more, when the live trees cannot change any more. names is held.
+func (r *Repo) deletable(ctx context.Context, force bool, names ...string) (check func(context.Context) error, err error) {
+	type live struct {
+		tree *worktree.Tree
+		root oid.ID
 	}
+	var trees []live
 	for _, name := range names {
-		err := r.deletable(ctx, name, force)
-		if err == nil && h.Branch == name {
-			err = fmt.Errorf("HEAD is on it, check out another first: %w", errs.Conflict)
-		}
+		b, err := r.Refs.Branch(name)
 		if err != nil {
-			return fmt.Errorf("delete branch %q: %w", name, err)
+			return nil, fmt.Errorf("delete: %w", err)
 		}
+		if force || !slices.Contains(r.Live.Branches(), name) {
+			continue
+		}
+		root, err := r.rootOf(ctx, b.ID)
+		if err != nil {
+			return nil, fmt.Errorf("delete branch %q: %w", name, err)
+		}
+		tree, err := r.Live.Tree(ctx, name, root)
+		if err != nil {
+			return nil, fmt.Errorf("delete branch %q: %w", name, err)
+		}
+		trees = append(trees, live{tree, root})
 	}
-	return nil
-}
-
-func (r *Repo) deletable(ctx context.Context, name string, force bool) error {
-	b, err := r.Refs.Branch(name)
-	if err != nil || force || !slices.Contains(r.Live.Branches(), name) {
-		return err
+	check = func(ctx context.Context) error {
+		for _, l := range trees {
+			changes, err := l.tree.Status(ctx, l.root)
+			if err == nil && len(changes) > 0 {
+				err = fmt.Errorf("%d changes are not committed (%s …): snapshot them, or force: %w", len(changes), changes[0].Path, errs.Conflict)
+			}
+			if err != nil {
+				return fmt.Errorf("delete branch %q: %w", l.tree.Branch(), err)
+			}
+		}
+		return nil
 	}
-	live, err := r.LiveTree(ctx, name)
-	if err != nil {
-		return err
-	}
-	root, err := r.rootOf(ctx, b.ID)
-	if err != nil {
-		return err
-	}
-	changes, err := live.Status(ctx, root)
-	if err != nil {
-		return err
-	}
-	if len(changes) > 0 {
-		return fmt.Errorf("%d changes are not committed (%s …): snapshot them, or force: %w", len(changes), changes[0].Path, errs.Conflict)
-	}
-	return nil
+	return check, check(ctx)
 }
 
 // RenameBranch renames a branch with its live tree, and HEAD with it. Files open in it are errs.Busy.
@@ -153,7 +157,7 @@ func (r *Repo) RenameBranch(ctx context.Context, from, to string) error {
 			return fmt.Errorf("rename branch %q to %q: %w", from, to, err)
 		}
 	}
-	// The ref first: if we are killed between the two, mendRenames finds what is left to do in the ref log.
+	// The ref first: if we are killed between the two, mendNames finds what is left to do in the ref log.
 	if err := r.Refs.RenameBranch(from, to, DefaultAuthor()); err != nil {
 		return err
 	}
@@ -167,9 +171,9 @@ func (r *Repo) RenameBranch(ctx context.Context, from, to string) error {
 	return nil
 }
 
-// mendRenames finishes renames that were killed between the ref and the live tree: a live tree without branch whose branch was
-// last renamed to one that has no live tree.
-func (r *Repo) mendRenames(ctx context.Context) error {
+// mendNames finishes what was killed between refs and live trees. Of a live tree without branch the ref log says why: the branch was renamed to one that has no live tree,
+// or it was deleted, and the live tree with it. If it says neither, the live tree is kept.
+func (r *Repo) mendNames(ctx context.Context) error {
 	if r.opts.ReadOnly {
 		return nil
 	}
@@ -186,41 +190,43 @@ func (r *Repo) mendRenames(ctx context.Context) error {
 		if isBranch[old] {
 			continue
 		}
-		to, err := r.renamedTo(old, isBranch, live)
+		deleted, to, err := r.lastOf(old)
 		if err != nil {
 			return err
 		}
-		if to == "" {
+		switch {
+		case deleted:
+			if err := r.Live.Remove(ctx, old); err != nil {
+				return fmt.Errorf("finish the deletion of branch %q: %w", old, err)
+			}
+			r.log.Info("finished the deletion of a branch", "branch", old)
+		case isBranch[to] && !slices.Contains(live, to):
+			if err := r.Live.Rename(ctx, old, to); err != nil {
+				return fmt.Errorf("finish the rename of branch %q to %q: %w", old, to, err)
+			}
+			r.log.Info("finished the rename of a branch", "from", old, "to", to)
+		default:
 			r.log.Warn("live tree without a branch: it is kept", "branch", old)
-			continue
 		}
-		if err := r.Live.Rename(ctx, old, to); err != nil {
-			return fmt.Errorf("finish the rename of branch %q to %q: %w", old, to, err)
-		}
-		r.log.Info("finished the rename of a branch", "from", old, "to", to)
 	}
 	return nil
 }
 
-// renamedTo returns the branch that old was last renamed to, if it has no live tree of its own.
-func (r *Repo) renamedTo(old string, isBranch map[string]bool, live []string) (string, error) {
+// lastOf says what the log last has of a branch that there is not: it was deleted, or renamed to another; neither, as far as the log knows.
+func (r *Repo) lastOf(name string) (deleted bool, to string, err error) {
 	moves, err := r.Refs.Log("", ref.MaxMoves)
 	if err != nil {
-		return "", err
+		return false, "", err
 	}
 	for _, m := range moves {
-		if m.Ref == "branches/"+old {
-			return "", nil // there was such a branch later
-		}
-		if m.RenameFrom() == old {
-			to := strings.TrimPrefix(m.Ref, "branches/")
-			if isBranch[to] && !slices.Contains(live, to) {
-				return to, nil
-			}
-			return "", nil
+		switch {
+		case m.Branch() == name:
+			return m.Deleted(), "", nil
+		case m.RenameFrom() == name:
+			return false, m.Branch(), nil
 		}
 	}
-	return "", nil
+	return false, "", nil
 }
 
 // SetHead points HEAD to a branch that exists, or to a commit.
@@ -246,21 +252,28 @@ func (r *Repo) CreateTag(ctx context.Context, name string, at oid.ID, message, t
 		return err
 	}
 	defer release()
-	if tagger = oneLine(tagger); tagger == "" {
-		tagger = DefaultAuthor()
+	t, err := r.newTag(ctx, name, at, message, tagger)
+	if err == nil && message != "" {
+		err = r.Packs.Sync(ctx)
 	}
-	t := ref.Ref{Name: name, ID: at}
-	if message != "" {
-		t.Tag, err = r.Objects.PutTag(ctx, &object.Tag{Target: at, Tagger: tagger, Time: time.Now(), Message: strings.ToValidUTF8(message, "\uFFFD")})
-		if err != nil {
-			return fmt.Errorf("create tag %q: %w", name, err)
-		}
-		if err := r.Packs.Sync(ctx); err != nil {
-			return fmt.Errorf("create tag %q: %w", name, err)
-		}
+	if err != nil {
+		return fmt.Errorf("create tag %q: %w", name, err)
 	}
-	return r.Refs.CreateTag(t, tagger, "tag: created at "+at.Short())
+	return r.Refs.CreateTag(t, taggerOr(tagger), tagCreated+at.Short())
 }
+
+const tagCreated = "tag: created at "
+
+// newTag returns a tag of a commit, and stores a tag object, which is not durable yet, if there is a message.
+func (r *Repo) newTag(ctx context.Context, name string, at oid.ID, message, tagger string) (t ref.Ref, err error) {
+	t = ref.Ref{Name: name, ID: at}
+	if message != "" {
+		t.Tag, err = r.Objects.PutTag(ctx, &object.Tag{Target: at, Tagger: taggerOr(tagger), Time: time.Now(), Message: strings.ToValidUTF8(message, "\uFFFD")})
+	}
+	return t, err
+}
+
+func taggerOr(tagger string) string { return cmp.Or(oneLine(tagger), DefaultAuthor()) }
 
 // DeleteTag deletes tags, all or none. What only they kept goes with a GC.
 func (r *Repo) DeleteTag(ctx context.Context, names ...string) error {

@@ -30,6 +30,9 @@ const (
 // CompactTags begins the names of the tags that keep what Compact replaced: compact/<branch>/<id>. They keep nothing from being approximated again.
 const CompactTags = "compact/"
 
+// compactWhy begins the log's line of the move of a branch by Compact: its live tree stays as it is, and so it does in an undo.
+const compactWhy = "compact: "
+
 // LossyMethod is a way to approximate tensors.
 type LossyMethod = lossy.Method
 
@@ -525,18 +528,24 @@ func (c *compaction) move(ctx context.Context, branch string, head, newHead oid.
 	}
 	who := cmp.Or(oneLine(c.opts.Author), DefaultAuthor())
 	backup := ref.Ref{Name: CompactTags + branch + "/" + head.Short(), ID: head}
-	if err := r.Refs.CreateTag(backup, who, "compact: keeps what was exact"); errors.Is(err, errs.Exist) {
-		if t, terr := r.Refs.Tag(backup.Name); terr != nil || t.ID != head { // else one that was killed before the branch moved
+	why := fmt.Sprintf("%s%s, %d commits, at %s", compactWhy, c.res.Method, c.res.Lossy, time.Now().UTC().Format(time.RFC3339))
+	err := r.Refs.Update(who, func(t *ref.Txn) error {
+		was, err := t.Tag(backup.Name)
+		switch {
+		case errors.Is(err, errs.NotFound):
+			err = t.CreateTag(backup, "compact: keeps what was exact")
+		case err == nil && was.ID != head: // else one that an older program made and was killed before the branch moved
+			err = fmt.Errorf("tag %q: %w", backup.Name, errs.Exist)
+		}
+		if err != nil {
 			return err
 		}
-	} else if err != nil {
+		return t.MoveBranch(branch, head, newHead, why)
+	})
+	if err != nil {
 		return err
 	}
 	c.res.Backup = backup.Name
-	why := fmt.Sprintf("compact: %s, %d commits, at %s", c.res.Method, c.res.Lossy, time.Now().UTC().Format(time.RFC3339))
-	if err := r.Refs.MoveBranch(branch, head, newHead, who, why); err != nil {
-		return err
-	}
 	c.res.NewHead = newHead
 	return nil
 }

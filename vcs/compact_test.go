@@ -455,3 +455,48 @@ func TestCompactMerges(t *testing.T) {
 		t.Errorf("%+v, merge %+v", res, cs[0])
 	}
 }
+
+// TestCompactUndo: branch and backup are one step of undo, whatever the live tree holds, and what was exact is there as long as the ref log has it.
+func TestCompactUndo(t *testing.T) {
+	r, commits, texts := compactRun(t, 3)
+	puts(t, r, "main", map[string]string{"log.txt": "dirty"})
+	res, err := r.Compact(bg, int8Of(1))
+	must(t, err)
+	check := func(head oid.ID, tagged bool) {
+		t.Helper()
+		if got := headOf(t, r, "main"); got != head {
+			t.Errorf("main is at %s, want %s", got.Short(), head.Short())
+		}
+		if _, err := r.Refs.Tag(res.Backup); tagged != (err == nil) {
+			t.Errorf("backup: %v", err)
+		}
+		if got := contents(t, r, "main", oid.ID{}); got["log.txt"] != "dirty" {
+			t.Errorf("log.txt is %q", got["log.txt"])
+		}
+	}
+	check(res.NewHead, true)
+	_, err = r.Undo(bg, UndoOptions{})
+	must(t, err)
+	check(commits[2], false)
+	_, err = r.GC(bg, keepAll, true, false)
+	must(t, err)
+	if got := contentOf(t, r, commits[0], "log.txt"); got != texts[0]["log.txt"] {
+		t.Errorf("log.txt was %q", got)
+	}
+	_, err = r.Undo(bg, UndoOptions{Redo: true})
+	must(t, err)
+	check(res.NewHead, true)
+	must(t, r.DeleteTag(bg, res.Backup))
+	_, err = r.GC(bg, keepAll, true, false)
+	must(t, err)
+	for range 2 {
+		_, err = r.Undo(bg, UndoOptions{})
+		must(t, err)
+	}
+	check(commits[2], false)
+	for i, c := range commits {
+		if contentOf(t, r, c, "run/model.safetensors") != texts[i]["run/model.safetensors"] {
+			t.Errorf("commit %d is not exact", i)
+		}
+	}
+}

@@ -63,7 +63,7 @@ func TestGCKeepsSources(t *testing.T) {
 	must(t, err)
 	add(t, r, map[string]string{"bf16": oneTensor("x", dtype.BF16, half)})
 	c := snap(t, r, "only the copy")
-	must(t, r.DeleteBranch(bg, "b", true))
+	must(t, r.DeleteBranch(bg, true, "b"))
 	blobOf(t, r, half)
 	_, err = r.GC(bg, 0, true, false)
 	must(t, err)

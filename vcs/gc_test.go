@@ -33,7 +33,7 @@ func TestGC(t *testing.T) {
 	if n := gc(0, false); n != 0 {
 		t.Errorf("%d records dropped, all are needed", n)
 	}
-	must(t, r.DeleteBranch(bg, "b", false))
+	must(t, r.DeleteBranch(bg, false, "b"))
 	if n := gc(0, false); n != 0 {
 		t.Errorf("%d records dropped that the tag needs", n)
 	}
@@ -43,7 +43,7 @@ func TestGC(t *testing.T) {
 	}
 	// What the log keeps can get a name again.
 	must(t, r.CreateBranch(bg, "back", c2))
-	must(t, r.DeleteBranch(bg, "back", true))
+	must(t, r.DeleteBranch(bg, true, "back"))
 	dry := gc(0, true)
 	if _, err := r.Objects.Commit(bg, c2); err != nil || dry == 0 {
 		t.Errorf("a dry run dropped: %v (%d counted)", err, dry)

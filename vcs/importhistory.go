@@ -50,11 +50,11 @@ func (r *Repo) importHistory(ctx context.Context, commits []HistoryCommit, branc
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	ids, bytes := map[string]oid.ID{}, int64(0)
 	for i := range commits {
 		n, err := r.importCommit(ctx, &commits[i], ids)
 		if err != nil {
-			release()
 			return nil, fmt.Errorf("commit %s: %w", commits[i].Key, err)
 		}
 		if bytes += n; progress != nil {
@@ -66,21 +66,9 @@ func (r *Repo) importHistory(ctx context.Context, commits []HistoryCommit, branc
 		err = r.refsFit(ctx, ids, branches, tags)
 	}
 	if err == nil {
-		err = r.importBranches(ctx, ids, branches)
+		err = r.importRefs(ctx, ids, branches, tags)
 	}
-	release() // what follows takes its own share; the commits of tags are not safe from a gc in between, and are then missing: whole() tells
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range tags {
-		if _, err := r.Refs.Tag(t.Name); err == nil {
-			continue
-		}
-		if err := r.CreateTag(ctx, t.Name, ids[t.Key], t.Message, t.Tagger); err != nil {
-			return nil, err
-		}
-	}
-	return ids, nil
+	return ids, err
 }
 
 // importCommit stores one commit.
@@ -153,8 +141,8 @@ func (r *Repo) refsFit(ctx context.Context, ids map[string]oid.ID, branches map[
 		case err != nil:
 			return err
 		case b.ID.IsZero():
-			if err := r.deletable(ctx, name, false); err != nil {
-				return fmt.Errorf("branch %q: %w", name, err)
+			if err := r.cleanLive(ctx, name, oid.ID{}); err != nil {
+				return err
 			}
 		case b.ID != id:
 			return fmt.Errorf("branch %q is there, with commits of its own: rename it, or import into a new repository: %w", name, errs.Conflict)
@@ -177,31 +165,61 @@ func (r *Repo) refsFit(ctx context.Context, ids map[string]oid.ID, branches map[
 	return nil
 }
 
-// importBranches makes the branches, or gives those without a commit their first.
-func (r *Repo) importBranches(ctx context.Context, ids map[string]oid.ID, branches map[string]string) error {
-	r.names.Lock()
-	defer r.names.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(branches)) {
-		id := ids[branches[name]]
-		b, err := r.Refs.Branch(name)
-		if err == nil && b.ID == id {
+// importRefs makes the branches, or gives those without a commit their first, and the tags: all in one transaction.
+func (r *Repo) importRefs(ctx context.Context, ids map[string]oid.ID, branches map[string]string, tags []HistoryTag) error {
+	var made []ref.Ref
+	for _, h := range tags {
+		if _, err := r.Refs.Tag(h.Name); err == nil {
 			continue
 		}
-		if err == nil && !b.ID.IsZero() {
-			return fmt.Errorf("branch %q has moved meanwhile: %w", name, errs.Conflict)
-		}
-		// A live tree that is empty, or that a killed delete left behind: the next one begins with the commit.
-		if rerr := r.Live.Remove(ctx, name); rerr != nil {
-			return fmt.Errorf("branch %q: %w", name, rerr)
-		}
-		if err == nil {
-			err = r.Refs.MoveBranch(name, oid.ID{}, id, DefaultAuthor(), "import: "+branches[name])
-		} else {
-			err = r.Refs.CreateBranch(name, id, DefaultAuthor(), "import: "+branches[name])
-		}
+		t, err := r.newTag(ctx, h.Name, ids[h.Key], h.Message, h.Tagger)
 		if err != nil {
-			return err
+			return fmt.Errorf("create tag %q: %w", h.Name, err)
+		}
+		made = append(made, t)
+	}
+	if err := r.Packs.Sync(ctx); err != nil {
+		return err
+	}
+	r.names.Lock()
+	defer r.names.Unlock()
+	var names []string // of branches that move
+	for _, name := range slices.Sorted(maps.Keys(branches)) {
+		if b, err := r.Refs.Branch(name); err != nil || b.ID != ids[branches[name]] {
+			names = append(names, name)
 		}
 	}
-	return nil
+	if len(names)+len(made) == 0 {
+		return nil
+	}
+	// A live tree that is empty, or that a killed delete left behind, goes: the next one begins with the commit.
+	return r.Live.RemoveWith(ctx, names, func() error {
+		return r.Refs.Update(DefaultAuthor(), func(t *ref.Txn) error {
+			for _, name := range names {
+				if err := importBranch(t, name, ids[branches[name]], "import: "+branches[name]); err != nil {
+					return err
+				}
+			}
+			for _, m := range made {
+				if err := t.CreateTag(m, tagCreated+m.ID.Short()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// importBranch makes a branch, or gives one that has no commit its first.
+func importBranch(t *ref.Txn, name string, id oid.ID, why string) error {
+	b, err := t.Branch(name)
+	switch {
+	case errors.Is(err, errs.NotFound):
+		return t.CreateBranch(name, id, why)
+	case err != nil:
+		return err
+	case !b.ID.IsZero():
+		return fmt.Errorf("branch %q has moved meanwhile: %w", name, errs.Conflict)
+	}
+	return t.MoveBranch(name, b.ID, id, why)
 }

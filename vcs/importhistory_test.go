@@ -92,6 +92,23 @@ func TestImportHistory(t *testing.T) {
 	if o, err := r.Objects.Tag(bg, tag.Tag); err != nil || o.Message != "best" || tag.ID != ids["b"] {
 		t.Errorf("%+v, %v", tag, err)
 	}
+	// It is one step: undone, branches and tags are as before, and main's live tree is empty again.
+	_, err = r.Undo(bg, UndoOptions{})
+	must(t, err)
+	if refs() != before || len(r.Live.Branches()) != 1 {
+		t.Errorf("after undo: %s, was %s; live trees %v", refs(), before, r.Live.Branches())
+	}
+	wantFiles(t, r, map[string]string{})
+	write(t, live, "mine", "x")
+	_, err = r.Undo(bg, UndoOptions{Redo: true})
+	wantErr(t, err, errs.Conflict, "mine")
+	must(t, live.Unlink(bg, live.Root(), "mine"))
+	_, err = r.Undo(bg, UndoOptions{Redo: true})
+	must(t, err)
+	if got := contentAt(t, r, "main"); got != noise(100_000, 1) || refs() != after {
+		t.Errorf("after redo: %s", refs())
+	}
+	wantFiles(t, r, map[string]string{"w": noise(100_000, 1)})
 	// What is there already, and is something else.
 	add(t, r, map[string]string{"more": "1"})
 	snap(t, r, "more")

@@ -383,8 +383,10 @@ func clean(ctx context.Context, live *worktree.Tree, head oid.ID) error {
 func (r *Repo) moveWithLive(ctx context.Context, branch string, from, to oid.ID, who, why string) error {
 	_, err := r.moveLive(ctx, liveMove{
 		op: "merge", branch: branch, author: who, clean: true,
-		tree:   func(ctx context.Context, _ oid.ID) (oid.ID, error) { return r.rootOf(ctx, to) },
-		commit: func(_, _ oid.ID, had bool) error { return r.Refs.MoveBranch(branch, from, to, who, liveReason(why, had)) },
+		tree: func(ctx context.Context, _ oid.ID) (oid.ID, error) { return r.rootOf(ctx, to) },
+		commit: func(_, _ oid.ID, had bool) error {
+			return r.Refs.MoveBranch(branch, from, to, who, liveReason(why, had))
+		},
 	})
 	return err
 }

@@ -43,6 +43,8 @@ type liveMove struct {
 	inWay    func(path string) bool
 	// commit moves refs; saved is the commit that holds what would be lost, zero for none; had says that the live tree was the new one already.
 	commit func(head, saved oid.ID, had bool) error
+	// hold keeps the names of branches as they are while fn, which commits, runs; nil: nothing but that.
+	hold func(fn func() error) error
 }
 
 // moveLive does m: it stores what the live tree holds, refuses or keeps what is not committed, and switches live tree and refs together. Files open for writing
@@ -81,9 +83,17 @@ func (r *Repo) tryMoveLive(ctx context.Context, m liveMove) (saved oid.ID, err e
 	if err := r.Packs.Sync(ctx); err != nil {
 		return oid.ID{}, err
 	}
-	r.names.RLock() // the branch keeps its name and its live tree
-	defer r.names.RUnlock()
-	return saved, live.Switch(ctx, frozen.Root, to, func() error { return m.commit(head.ID, saved, frozen.Root == to) })
+	hold := m.hold
+	if hold == nil {
+		hold = func(fn func() error) error {
+			r.names.RLock() // the branch keeps its name and its live tree
+			defer r.names.RUnlock()
+			return fn()
+		}
+	}
+	return saved, hold(func() error {
+		return live.Switch(ctx, frozen.Root, to, func() error { return m.commit(head.ID, saved, frozen.Root == to) })
+	})
 }
 
 // keep refuses to lose what is not committed, or makes a commit of it. A file that was only deleted is no loss if it comes back; the commit keeps that too, for undo.

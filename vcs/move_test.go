@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -258,7 +259,7 @@ func TestUndoNames(t *testing.T) {
 	must(t, r.CheckoutNew(bg, "exp/a", one))
 	must(t, r.SetHead(bg, ref.Head{Branch: "main"}))
 	must(t, r.RenameBranch(bg, "exp/a", "exp/b"))
-	must(t, r.DeleteBranch(bg, "exp/b", false))
+	must(t, r.DeleteBranch(bg, false, "exp/b"))
 	must(t, r.DeleteTag(bg, "v1"))
 	_, err = r.GC(bg, keepAll, true, false)
 	must(t, err)
@@ -375,7 +376,7 @@ func TestMovesThenUndos(t *testing.T) {
 			case 4:
 				err = r.CreateBranch(bg, n, anyOf.Draw(rt, "at"))
 			case 5:
-				err = r.DeleteBranch(bg, n, false)
+				err = r.DeleteBranch(bg, false, append([]string{n}, rapid.SliceOfN(names, 0, 1).Draw(rt, "more")...)...)
 			case 6:
 				err = r.RenameBranch(bg, n, names.Draw(rt, "new"))
 			case 7:
@@ -447,4 +448,57 @@ func TestBranchSizes(t *testing.T) {
 	if sizes, err = r.BranchSizes(bg); err != nil || sizes["main"].Unique != 0 {
 		t.Errorf("with a tag: %+v, %v", sizes, err)
 	}
+}
+
+// TestOneStep: what one command did to several names is one step of undo and redo.
+func TestOneStep(t *testing.T) {
+	r := newRepo(t)
+	puts(t, r, "main", map[string]string{"a": "1"})
+	res, err := r.Snapshot(bg, SnapshotOptions{Message: "one", Tag: "v1"})
+	must(t, err)
+	undo := func(redo bool, refs ...string) {
+		t.Helper()
+		res, err := r.Undo(bg, UndoOptions{Redo: redo})
+		must(t, err)
+		var got []string
+		for _, m := range res.Moves {
+			got = append(got, m.Ref)
+		}
+		if !slices.Equal(got, refs) {
+			t.Fatalf("moves of %v, want %v", got, refs)
+		}
+	}
+	undo(false, "branches/main", "tags/v1")
+	_, err = r.Refs.Tag("v1")
+	wantErr(t, err, errs.NotFound)
+	wantFiles(t, r, map[string]string{"a": "1"})
+	undo(true, "branches/main", "tags/v1")
+	if tag, err := r.Refs.Tag("v1"); err != nil || tag.ID != res.Commit {
+		t.Errorf("%+v, %v", tag, err)
+	}
+
+	must(t, r.CreateBranch(bg, "x", res.Commit))
+	must(t, r.CreateBranch(bg, "y", res.Commit))
+	puts(t, r, "y", map[string]string{"b": "dirty"})
+	wantErr(t, r.DeleteBranch(bg, false, "x", "y"), errs.Conflict, "y", "b")
+	wantErr(t, r.DeleteBranch(bg, true, "x", "main"), errs.Conflict, "HEAD")
+	wantErr(t, r.DeleteBranch(bg, true, "x", "x"), errs.NotFound, "x")
+	if got := contents(t, r, "y", oid.ID{}); got["b"] != "dirty" || len(r.Live.Branches()) != 2 {
+		t.Errorf("a refused delete changed live trees: %v, %v", got, r.Live.Branches())
+	}
+	must(t, r.DeleteBranch(bg, true, "x", "y"))
+	if b := r.Live.Branches(); len(b) != 1 {
+		t.Errorf("live trees %v", b)
+	}
+	undo(false, "branches/x", "branches/y")
+	if got := contents(t, r, "y", oid.ID{}); !maps.Equal(got, map[string]string{"a": "1"}) {
+		t.Errorf("y has %v", got)
+	}
+	puts(t, r, "x", map[string]string{"b": "dirty"})
+	_, err = r.Undo(bg, UndoOptions{Redo: true})
+	wantErr(t, err, errs.Conflict, "x", "(b")
+	puts(t, r, "x", map[string]string{"b": ""})
+	undo(true, "branches/x", "branches/y")
+	_, err = r.Refs.Branch("y")
+	wantErr(t, err, errs.NotFound)
 }

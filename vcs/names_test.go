@@ -41,7 +41,7 @@ func TestBranches(t *testing.T) {
 	live, err := r.LiveTree(bg, "exp/a")
 	must(t, err)
 	write(t, live, "f", "2")
-	wantErr(t, r.DeleteBranch(bg, "exp/a", false), errs.Conflict, "f")
+	wantErr(t, r.DeleteBranch(bg, false, "exp/a"), errs.Conflict, "f")
 	res, err := r.Snapshot(bg, SnapshotOptions{Branch: "exp/a", Message: "two"})
 	must(t, err)
 	if res.Branch != "exp/a" || res.Parent != c1 {
@@ -52,7 +52,7 @@ func TestBranches(t *testing.T) {
 	}
 
 	must(t, r.SetHead(bg, ref.Head{Branch: "exp/a"}))
-	wantErr(t, r.DeleteBranch(bg, "exp/a", true), errs.Conflict, "HEAD")
+	wantErr(t, r.DeleteBranch(bg, true, "exp/a"), errs.Conflict, "HEAD")
 	write(t, live, "f", "3") // dirty changes go with a rename
 	must(t, r.RenameBranch(bg, "exp/a", "exp/b"))
 	wantErr(t, r.RenameBranch(bg, "exp/b", "main"), errs.Exist, "main")
@@ -73,7 +73,7 @@ func TestBranches(t *testing.T) {
 	if id, err := r.Resolve(bg, "@"); err != nil || id != c1 {
 		t.Errorf("detached: %s, %v", id.Short(), err)
 	}
-	must(t, r.DeleteBranch(bg, "exp/b", false))
+	must(t, r.DeleteBranch(bg, false, "exp/b"))
 	if slices.Contains(r.Live.Branches(), "exp/b") {
 		t.Error("the live tree of a deleted branch is there")
 	}
@@ -84,7 +84,7 @@ func TestBranches(t *testing.T) {
 	if list, err := live.Readdir(bg, live.Root()); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	wantErr(t, r.DeleteBranch(bg, "nope", true), errs.NotFound, "nope")
+	wantErr(t, r.DeleteBranch(bg, true, "nope"), errs.NotFound, "nope")
 	_, err = r.LiveTree(bg, "nope")
 	wantErr(t, err, errs.NotFound, "nope")
 	_, err = r.Snapshot(bg, SnapshotOptions{Branch: "nope"})
@@ -99,7 +99,7 @@ func TestBusyBranch(t *testing.T) {
 	must(t, err)
 	_, h, err := live.Create(bg, live.Root(), "open", 0o644, 0, 0, os.O_RDWR)
 	must(t, err)
-	wantErr(t, r.DeleteBranch(bg, "b", true), errs.Busy, "b")
+	wantErr(t, r.DeleteBranch(bg, true, "b"), errs.Busy, "b")
 	wantErr(t, r.RenameBranch(bg, "b", "c"), errs.Busy, "b")
 	if _, err := r.Refs.Branch("b"); err != nil {
 		t.Errorf("after the refused rename: %v", err)
@@ -115,7 +115,7 @@ func TestBusyBranch(t *testing.T) {
 }
 
 // A rename that was killed after the ref and before the live tree is finished at the next open.
-func TestMendRename(t *testing.T) {
+func TestMendNames(t *testing.T) {
 	r := newRepo(t)
 	add(t, r, map[string]string{"f": "1"})
 	must(t, r.CreateBranch(bg, "old", snap(t, r, "one")))
@@ -132,14 +132,26 @@ func TestMendRename(t *testing.T) {
 	if slices.Contains(r.Live.Branches(), "old") {
 		t.Error("the old live tree is still there")
 	}
-	// A live tree of nobody, as a killed delete leaves it, is kept and not taken over.
-	must(t, r.Refs.DeleteBranch("new", mustBranch(t, r, "new"), "killed", "deleted"))
+	// A delete that was killed between ref and live tree is finished too.
+	must(t, r.CreateBranch(bg, "gone", mustBranch(t, r, "new")))
+	live, err = r.LiveTree(bg, "gone")
+	must(t, err)
+	write(t, live, "forced", "")
+	must(t, r.Refs.DeleteBranch("gone", mustBranch(t, r, "gone"), "killed", "deleted"))
 	r = reopen(t, r)
-	if !slices.Contains(r.Live.Branches(), "new") {
+	if slices.Contains(r.Live.Branches(), "gone") {
+		t.Error("the live tree of a deleted branch is there")
+	}
+	// A live tree of nobody, of which the log says nothing, is kept and not taken over.
+	live, err = r.Live.Tree(bg, "stray", oid.ID{})
+	must(t, err)
+	write(t, live, "precious", "not committed")
+	r = reopen(t, r)
+	if !slices.Contains(r.Live.Branches(), "stray") {
 		t.Error("a live tree without branch was removed silently")
 	}
-	must(t, r.RenameBranch(bg, "main", "new"))
-	live, err = r.LiveTree(bg, "new")
+	must(t, r.RenameBranch(bg, "main", "stray"))
+	live, err = r.LiveTree(bg, "stray")
 	must(t, err)
 	_, err = live.Lookup(bg, live.Root(), "precious")
 	wantErr(t, err, errs.NotFound)

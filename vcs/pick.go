@@ -88,7 +88,7 @@ func (r *Repo) pick(ctx context.Context, opts PickOptions) (res PickResult, err 
 	why := opts.op() + ": " + subject
 	_, err = r.moveLive(ctx, liveMove{
 		op: opts.op(), branch: branch, author: author, clean: true,
-		tree:   func(context.Context, oid.ID) (oid.ID, error) { return tree, nil },
+		tree: func(context.Context, oid.ID) (oid.ID, error) { return tree, nil },
 		commit: func(_, _ oid.ID, had bool) error {
 			return r.Refs.MoveBranch(branch, head.ID, res.Commit, author, liveReason(why, had))
 		},

@@ -93,7 +93,7 @@ func (r *Repo) open(ctx context.Context) (err error) {
 	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {
 		return err
 	}
-	return r.mendRenames(ctx)
+	return r.mendNames(ctx)
 }
 
 // Close closes everything. It does not wait for the ingest queue: see Live.Drain. Closing twice is harmless.

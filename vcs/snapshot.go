@@ -49,8 +49,7 @@ type SnapshotResult struct {
 
 // Snapshot commits the live tree of a branch: freeze, store, sync packs and index, move the ref by compare-and-set, in that order.
 // errs.Conflict if another process moved the branch meanwhile. Snapshots of one branch wait for each other.
-//
-// With Tag, an error can come with a result whose Commit is set: the commit was made and only the tag was not.
+// The branch moves and Tag is made in one transaction.
 func (r *Repo) Snapshot(ctx context.Context, opts SnapshotOptions) (SnapshotResult, error) {
 	start := time.Now()
 	res, err := r.snapshot(ctx, opts)
@@ -91,14 +90,11 @@ func (r *Repo) snapshot(ctx context.Context, opts SnapshotOptions) (SnapshotResu
 	if err := live.Rebase(ctx, res.Tree); err != nil {
 		r.log.Warn("live tree keeps its old journal", "op", "snapshot", "branch", branch, "err", err)
 	}
-	if opts.Tag != "" && !res.Commit.IsZero() {
-		t := ref.Ref{Name: opts.Tag, ID: res.Commit}
-		if err := r.Refs.CreateTag(t, cmp.Or(opts.Author, DefaultAuthor()), "tag: by snapshot"); err != nil {
-			return res, fmt.Errorf("commit %s is made: %w", res.Commit.Short(), err)
-		}
-	}
 	return res, nil
 }
+
+// tagWhy is the log's line of a tag that a snapshot makes.
+const tagWhy = "tag: by snapshot"
 
 // commitLive freezes the live tree and makes the branch's next commit of it, unless nothing changed.
 func (r *Repo) commitLive(ctx context.Context, branch string, opts SnapshotOptions) (SnapshotResult, *worktree.Tree, error) {
@@ -121,7 +117,11 @@ func (r *Repo) commitLive(ctx context.Context, branch string, opts SnapshotOptio
 	res := SnapshotResult{Parent: head.ID, Branch: branch, Tree: frozen.Root, Files: frozen.Files, Bytes: frozen.Bytes, OpenFiles: frozen.OpenFiles, Skipped: frozen.Skipped}
 	if !opts.AllowEmpty && (frozen.Root == headTree || head.ID.IsZero() && frozen.Root == emptyTree) {
 		res.Commit, res.Parent, res.Unchanged = head.ID, oid.ID{}, true
-		return res, live, r.Packs.Sync(ctx)
+		err := r.Packs.Sync(ctx)
+		if err == nil && opts.Tag != "" && !head.ID.IsZero() {
+			err = r.Refs.CreateTag(ref.Ref{Name: opts.Tag, ID: head.ID}, cmp.Or(oneLine(opts.Author), DefaultAuthor()), tagWhy)
+		}
+		return res, live, err
 	}
 	c := &object.Commit{
 		Tree: frozen.Root, Message: strings.TrimRight(strings.ToValidUTF8(opts.Message, "\uFFFD"), " \t\r\n"),
@@ -140,7 +140,13 @@ func (r *Repo) commitLive(ctx context.Context, branch string, opts SnapshotOptio
 		return SnapshotResult{}, nil, err
 	}
 	res.StoredBytes = r.grownPacks()
-	if err := r.Refs.MoveBranch(branch, head.ID, res.Commit, c.Author, "snapshot: "+oneLine(c.Message)); err != nil {
+	err = r.Refs.Update(c.Author, func(t *ref.Txn) error {
+		if err := t.MoveBranch(branch, head.ID, res.Commit, "snapshot: "+oneLine(c.Message)); err != nil || opts.Tag == "" {
+			return err
+		}
+		return t.CreateTag(ref.Ref{Name: opts.Tag, ID: res.Commit}, tagWhy)
+	})
+	if err != nil {
 		return SnapshotResult{}, nil, err
 	}
 	if _, err := r.Graph.Node(ctx, res.Commit); err != nil { // noted while it is at hand; a walk would find it too

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"coral/internal/errs"
@@ -60,8 +61,8 @@ func (r *Repo) undo(ctx context.Context, opts UndoOptions) (res UndoResult, err 
 		return res, nil
 	}
 	author := cmp.Or(oneLine(opts.Author), DefaultAuthor())
-	if plan.branch != "" {
-		unlock, err := r.snapshots.lock(ctx, plan.branch)
+	for _, name := range plan.branches { // sorted: two undos do not wait for each other
+		unlock, err := r.snapshots.lock(ctx, name)
 		if err != nil {
 			return res, err
 		}
@@ -88,12 +89,17 @@ func (r *Repo) undo(ctx context.Context, opts UndoOptions) (res UndoResult, err 
 		}
 		return r.Refs.Undo(moves, author, first)
 	}
+	hold := func(fn func() error) error { return r.undoNames(ctx, plan, opts.Force, fn) }
 	if plan.follow == "" {
-		return res, r.undoNames(ctx, plan, opts.Force, revise)
+		return res, hold(func() error { return revise(nil) })
+	}
+	if plan.from == "" && len(plan.remove)+len(plan.add) == 0 {
+		hold = nil
 	}
 	res.Kept, err = r.moveLive(ctx, liveMove{
 		op: "undo", branch: plan.follow, author: author, force: opts.Force, harmless: plan.harmless,
 		tree: func(context.Context, oid.ID) (oid.ID, error) { return plan.tree, nil },
+		hold: hold,
 		commit: func(head, saved oid.ID, _ bool) error {
 			return revise(func(t *ref.Txn) error {
 				if saved.IsZero() {
@@ -111,16 +117,15 @@ func (r *Repo) undo(ctx context.Context, opts UndoOptions) (res UndoResult, err 
 
 // undoPlan is what moves of refs need besides.
 type undoPlan struct {
-	branch   string   // that moves; "" for none
-	points   []oid.ID // commits that get a name
-	objects  []oid.ID // tag objects that do
-	head     bool     // HEAD moves too
-	follow   string   // the branch whose live tree becomes tree
-	tree     oid.ID
-	harmless oid.ID // of the live tree: the ref log has it
-	remove   string // the branch that goes
-	add      string // the branch that comes
-	from, to string // a branch that is renamed
+	branches    []string // that move, sorted
+	points      []oid.ID // commits that get a name
+	objects     []oid.ID // tag objects that do
+	head        bool     // HEAD moves too
+	follow      string   // the branch whose live tree becomes tree
+	tree        oid.ID
+	harmless    oid.ID   // of the live tree: the ref log has it
+	remove, add []string // branches that go, and that come
+	from, to    string   // a branch that is renamed
 }
 
 func (r *Repo) planUndo(ctx context.Context, moves []ref.Move, redo bool) (*undoPlan, error) {
@@ -138,25 +143,26 @@ func (r *Repo) planUndo(ctx context.Context, moves []ref.Move, redo bool) (*undo
 		}
 		p.head = p.head || m.Ref == "HEAD"
 		name := m.Branch()
-		switch {
-		case name == "":
+		if name == "" {
 			continue
-		case p.branch != "" && p.branch != name:
-			return nil, fmt.Errorf("the change moved several branches, %s and %s: move them one by one with reset: %w", p.branch, name, errs.Unsupported)
 		}
-		p.branch = name
+		p.branches = append(p.branches, name)
 		switch {
 		case m.RenameFrom() != "" && redo:
 			p.from, p.to = m.RenameFrom(), name
 		case m.RenameFrom() != "":
 			p.from, p.to = name, m.RenameFrom()
 		case m.Created() != redo && (m.Created() || m.Deleted()):
-			p.remove = name
+			p.remove = append(p.remove, name)
 		case m.Created() || m.Deleted():
-			p.add = name
+			p.add = append(p.add, name)
+		case liveStays(m.Reason()):
 		default:
-			if first == nil {
+			switch {
+			case first == nil:
 				first = m
+			case first.Branch() != name:
+				return nil, fmt.Errorf("the change moved several branches with their live trees, %s and %s: move them one by one with reset: %w", first.Branch(), name, errs.Unsupported)
 			}
 			last = m
 			if strings.HasPrefix(m.Reason(), keptWhy) {
@@ -167,10 +173,12 @@ func (r *Repo) planUndo(ctx context.Context, moves []ref.Move, redo bool) (*undo
 			}
 		}
 	}
-	if first == nil || liveStays(last.Reason()) {
+	slices.Sort(p.branches)
+	p.branches = slices.Compact(p.branches)
+	if first == nil {
 		return p, nil
 	}
-	p.follow = p.branch
+	p.follow = first.Branch()
 	var err error
 	switch {
 	case redo:
@@ -185,40 +193,40 @@ func (r *Repo) planUndo(ctx context.Context, moves []ref.Move, redo bool) (*undo
 
 // liveStays says whether a move with this reason left the live tree as it was.
 func liveStays(why string) bool {
-	return strings.HasPrefix(why, "snapshot:") || strings.HasPrefix(why, softReset) || strings.HasPrefix(why, liveHadIt)
+	return strings.HasPrefix(why, "snapshot:") || strings.HasPrefix(why, softReset) || strings.HasPrefix(why, liveHadIt) || strings.HasPrefix(why, compactWhy)
 }
 
-// undoNames makes, deletes or renames branches with their live trees, moves those whose live trees stay, and makes or deletes tags.
-func (r *Repo) undoNames(ctx context.Context, p *undoPlan, force bool, revise func(func(*ref.Txn) error) error) error {
-	if p.remove != "" {
-		if err := r.deletable(ctx, p.remove, force); err != nil {
-			return fmt.Errorf("delete branch %q: %w", p.remove, err)
-		}
-	}
+// undoNames makes, deletes or renames branches with their live trees, in one step with commit, which moves the refs.
+func (r *Repo) undoNames(ctx context.Context, p *undoPlan, force bool, commit func() error) error {
 	r.names.Lock()
 	defer r.names.Unlock()
 	if h, err := r.Refs.Head(); err != nil {
 		return err
-	} else if p.remove != "" && h.Branch == p.remove && !p.head {
-		return fmt.Errorf("delete branch %q: HEAD is on it, check out another first: %w", p.remove, errs.Conflict)
+	} else if slices.Contains(p.remove, h.Branch) && !p.head {
+		return fmt.Errorf("delete branch %q: HEAD is on it, check out another first: %w", h.Branch, errs.Conflict)
 	}
-	for _, name := range []string{p.remove, p.add, p.to} {
-		if name == "" {
-			continue
-		}
-		if _, err := r.Refs.Branch(name); name != p.remove && err == nil {
-			return fmt.Errorf("branch %q: %w", name, errs.Exist)
-		}
-		// As in CreateBranch and DeleteBranch: the live tree first.
-		if err := r.Live.Remove(ctx, name); err != nil {
-			return fmt.Errorf("branch %q: %w", name, err)
-		}
-	}
-	if err := revise(nil); err != nil {
+	check, err := r.deletable(ctx, force, p.remove...)
+	if err != nil {
 		return err
 	}
-	if p.from == "" {
-		return nil
+	gone := slices.Concat(p.remove, p.add) // a killed delete may have left live trees of those that come
+	come := p.add
+	if p.to != "" {
+		gone, come = append(gone, p.to), append(slices.Clone(come), p.to)
+	}
+	for _, name := range come {
+		if _, err := r.Refs.Branch(name); err == nil {
+			return fmt.Errorf("branch %q: %w", name, errs.Exist)
+		}
+	}
+	err = r.Live.RemoveWith(ctx, gone, func() error {
+		if err := check(ctx); err != nil {
+			return err
+		}
+		return commit()
+	})
+	if err != nil || p.from == "" {
+		return err
 	}
 	if err := r.Live.Rename(ctx, p.from, p.to); err != nil {
 		err = fmt.Errorf("rename branch %q to %q: %w", p.from, p.to, err)

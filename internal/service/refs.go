@@ -153,25 +153,17 @@ func (s *Service) refInfo(ctx context.Context, name string, id oid.ID) *RefInfo 
 }
 
 func (s *Service) deleteBranches(ctx context.Context, r *BranchRequest) (any, error) {
-	for _, name := range r.Names { // all or none, as far as names go
-		if _, err := s.repo.Refs.Branch(name); err != nil {
-			return nil, err
-		}
-	}
 	res := RefsResult{Deleted: []RefInfo{}}
-	s.settle(ctx)
-	if err := s.repo.BranchesDeletable(ctx, r.Names, r.Force); err != nil {
-		return nil, err
-	}
 	for _, name := range r.Names {
 		b, err := s.repo.Refs.Branch(name)
-		if err == nil {
-			err = s.repo.DeleteBranch(ctx, name, r.Force)
-		}
 		if err != nil {
-			return res, err
+			return nil, err
 		}
 		res.Deleted = append(res.Deleted, *s.refInfo(ctx, name, b.ID))
+	}
+	s.settle(ctx)
+	if err := s.repo.DeleteBranch(ctx, r.Force, r.Names...); err != nil {
+		return nil, err
 	}
 	return res, nil
 }

@@ -61,6 +61,9 @@ func (t *Txn) log(name string, old, new oid.ID, why string) error {
 // Branch returns a branch as it is in the transaction.
 func (t *Txn) Branch(name string) (Ref, error) { return readBranch(t.tx, name) }
 
+// Tag returns a tag as it is in the transaction.
+func (t *Txn) Tag(name string) (Ref, error) { return readTag(t.tx, name) }
+
 // SetHead is Store.SetHead.
 func (t *Txn) SetHead(h Head, why string) error {
 	if (h.Branch == "") == h.Commit.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -229,33 +230,67 @@ func (s *Set) Branches() []string {
 
 // Remove deletes the live tree of branch and all that was not committed. errs.Busy while handles are open in it. Without a live tree it does nothing.
 func (s *Set) Remove(ctx context.Context, branch string) error {
-	return s.RemoveIf(ctx, branch, func(*Tree) error { return nil })
+	return s.RemoveWith(ctx, []string{branch}, nil)
 }
 
-// RemoveIf is Remove if check, which is called when the tree takes no more changes, returns nil; else the tree is as it was. check may look at the tree and not change it.
-func (s *Set) RemoveIf(ctx context.Context, branch string, check func(t *Tree) error) error {
+// RemoveWith deletes the live trees of branches, as Remove does, together with what commit (may be nil) makes durable, refs say: it is called when none of the trees
+// takes changes any more, may look at them, and must not call the set. If it fails, all trees are as they were. After it the trees are gone for all who ask; one
+// whose files a crash or the disk keeps from being removed is listed by Branches at the next start.
+func (s *Set) RemoveWith(ctx context.Context, branches []string, commit func() error) (err error) {
+	what := strings.Join(branches, ", ")
 	if s.opts.ReadOnly {
-		return fmt.Errorf("remove live tree %s: %w", branch, errs.ReadOnly)
+		return fmt.Errorf("remove live tree %s: %w", what, errs.ReadOnly)
 	}
+	branches = slices.Compact(slices.Sorted(slices.Values(branches)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var idle []*Tree
+	defer func() {
+		for _, t := range idle {
+			if err != nil {
+				t.mu.Lock()
+				t.closed = nil
+				t.mu.Unlock()
+			}
+			t.compactMu.Unlock()
+		}
+	}()
+	for _, b := range branches {
+		t := s.trees[b]
+		if t == nil {
+			continue
+		}
+		if err := t.lockIdle(ctx, "removed"); err != nil {
+			return fmt.Errorf("remove live tree %s: %w", b, err)
+		}
+		idle = append(idle, t)
+	}
+	if commit != nil {
+		if err := commit(); err != nil {
+			return err
+		}
+	}
+	for _, b := range branches {
+		err := s.removeLocked(b)
+		switch {
+		case err == nil:
+		case commit == nil:
+			return fmt.Errorf("remove live tree %s: %w", b, err)
+		default: // what it belongs to is gone, and that is durable
+			s.opts.Logger.Error("removed live tree: it stays on the disk", "branch", b, "err", err)
+		}
+	}
+	return nil
+}
+
+// removeLocked removes the live tree of a branch, if it has one, that lockIdle has locked. mu is held.
+func (s *Set) removeLocked(branch string) error {
 	t := s.trees[branch]
 	if t == nil {
 		return s.removeBroken(branch)
 	}
-	if err := t.lockIdle(ctx, "removed"); err != nil {
-		return fmt.Errorf("remove live tree %s: %w", branch, err)
-	}
-	defer t.compactMu.Unlock()
-	err := check(t)
-	if err == nil {
-		err = s.removeDir(branch)
-	}
-	if err != nil {
-		t.mu.Lock()
-		t.closed = nil
-		t.mu.Unlock()
-		return fmt.Errorf("remove live tree %s: %w", branch, err)
+	if err := s.removeDir(branch); err != nil {
+		return err
 	}
 	delete(s.trees, branch)
 	return t.j.close()
