@@ -15,7 +15,7 @@ func newConvertCmd(a *app) *cobra.Command {
 		Long: `Write the tensors of SRC as a file of another container. SRC is a file or directory on the disk, or REV[:PATH], :PATH or branches/NAME:PATH in the repository, in any format
 that coral knows; of a directory the model in it: its shards if there is an index, else its one file of weights. The name of DST says what is written:
 .safetensors, .pt (also .pth, .bin, .ckpt: what plain torch.load reads), .npz or .gguf; or --to does. Into a directory goes model.safetensors.
-Only tensors are taken over, under their names; objects of other kinds in a pickle are not.
+Only tensors are taken over, under their names, and the metadata of safetensors and from GGUF to GGUF (the tokenizer too); objects in a pickle are not.
 
 --dtype casts floats, rounding once to the nearest; integers stay. With gguf, vectors stay F32, and matrices whose rows are no multiple of 32 become F16 in place
 of Q8_0, as llama.cpp's converters do it. --max-shard-size (a power of 1024: 5G) divides safetensors into model-00001-of-00003.safetensors and so on, with

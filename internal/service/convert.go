@@ -36,7 +36,7 @@ func (r *ConvertRequest) Flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.Include, "include", nil, "only tensors whose name matches this `glob` (repeatable)")
 	f.StringArrayVar(&r.Exclude, "exclude", nil, "no tensors whose name matches this `glob` (repeatable)")
 	f.Var(&r.MaxShard, "max-shard-size", "divide safetensors into files of at most so many bytes of tensors: 5G")
-	f.StringVar(&r.Arch, "arch", "unknown", "general.architecture of a gguf file")
+	f.StringVar(&r.Arch, "arch", "", "general.architecture of a gguf file (default that of a gguf source, else unknown)")
 	f.BoolVar(&r.Force, "force", false, "replace files that are there")
 }
 

@@ -188,7 +188,7 @@ func TestQuantised(t *testing.T) {
 		row[i] = float64(i*2 - 64)
 	}
 	row[0] = 127
-	o := Options{To: format.GGUF}
+	o := Options{To: format.GGUF, Architecture: "bert"}
 	if err := o.SetDType("q8_0"); err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +196,9 @@ func TestQuantised(t *testing.T) {
 	_, again := run(t, []Input{input(t, "q", mid[0])}, Options{To: format.GGUF})
 	if f := input(t, "out", again[0]).File; f.Tensors[0].DType != dtype.Q8_0 {
 		t.Errorf("gguf to gguf: %v", f.Tensors[0].DType)
+	}
+	if !bytes.Equal(again[0], mid[0]) {
+		t.Error("gguf to gguf without a cast is another file: its metadata were not taken over")
 	}
 	p, back := run(t, []Input{input(t, "q", mid[0])}, Options{To: format.Safetensors})
 	if got := table(t, back[0])["m.weight"]; !strings.HasPrefix(got, "F32 [2 32] [127 -62 -60") || p.Cast != 1 {

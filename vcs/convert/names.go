@@ -9,6 +9,7 @@ import (
 
 	"coral/delta/format"
 	"coral/delta/format/dtype"
+	"coral/delta/format/gguf"
 	"coral/delta/format/safetensors"
 	"coral/internal/errs"
 	"coral/vcs/tensor"
@@ -83,17 +84,19 @@ func Unparsed(err error) bool {
 // Damaged reports whether an error of tensor.Parse says that the file is of a known format and damaged.
 func Damaged(err error) bool { return errors.Is(err, format.ErrDamaged) }
 
-// NewInput returns the input of a file, with the metadata of one of safetensors.
+// NewInput returns the input of a file, with the metadata of one of safetensors or GGUF.
 func NewInput(ctx context.Context, name string, f *tensor.File) (Input, error) {
 	in := Input{Name: name, File: f}
-	if f.Format != format.Safetensors {
-		return in, nil
+	var err error
+	switch f.Format {
+	case format.Safetensors:
+		in.Metadata, err = safetensors.Metadata(reader{ctx, f}, f.Size)
+	case format.GGUF:
+		in.GGUF, err = gguf.Metadata(reader{ctx, f}, f.Size)
 	}
-	meta, err := safetensors.Metadata(reader{ctx, f}, f.Size)
-	if err != nil && !Unparsed(err) {
+	if err != nil && !Unparsed(err) { // none if they are damaged: the tensors are not
 		return in, fmt.Errorf("%s: %w", name, err)
 	}
-	in.Metadata = meta // none if it is damaged: the tensors are not
 	return in, nil
 }
 

@@ -24,6 +24,7 @@ type Input struct {
 	Name     string // for errors
 	File     *tensor.File
 	Metadata map[string]string // of a safetensors file
+	GGUF     []gguf.Entry      // the metadata of a GGUF file
 }
 
 // Options say what is made.
@@ -34,7 +35,7 @@ type Options struct {
 	Include      []string   // globs of names (path.Match); empty: all
 	Exclude      []string
 	MaxShard     int64  // bytes of tensors in one output of safetensors; 0: no limit
-	Architecture string // general.architecture of GGUF
+	Architecture string // general.architecture of GGUF; "": that of the input, else "unknown"
 }
 
 // Output is one file to write.
@@ -60,6 +61,7 @@ type Plan struct {
 	Overflowed int64    // finite values that were too large for their new kind; known when all is written
 
 	opts   Options
+	gguf   []gguf.Entry // of the input
 	items  []item
 	floats []float64
 	bytes  []byte
@@ -86,6 +88,9 @@ func New(inputs []Input, opts Options) (*Plan, error) {
 			return nil, fmt.Errorf("all %d tensors are left out: %w", p.LeftOut, errs.Invalid)
 		}
 		return nil, fmt.Errorf("there are no tensors in it that can be read: %w", errs.Invalid)
+	}
+	if len(inputs) == 1 {
+		p.gguf = inputs[0].GGUF
 	}
 	if err := p.outputs(metadata(inputs)); err != nil {
 		return nil, err
@@ -262,7 +267,7 @@ func (p *Plan) writer(items []format.Item, meta map[string]string) (writer, erro
 		if i := slices.IndexFunc(items, func(it format.Item) bool { return len(it.Name) > gguf.MaxNameLen }); i >= 0 {
 			p.Notes = append(p.Notes, fmt.Sprintf("names of more than %d bytes, such as %s: llama.cpp refuses them", gguf.MaxNameLen, items[i].Name))
 		}
-		return gguf.NewWriter(items, p.opts.Architecture, p.fileType())
+		return gguf.NewWriter(items, gguf.Model{Source: p.gguf, Architecture: p.opts.Architecture, FileType: p.fileType(), KeepFileType: !p.opts.Cast})
 	}
 	return nil, fmt.Errorf("format %q is not written: %w", p.opts.To, errs.Invalid)
 }

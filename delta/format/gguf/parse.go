@@ -23,6 +23,7 @@ const (
 	magic            = 0x46554747 // "GGUF"
 	defaultAlignment = 32
 	maxAlignment     = 1 << 24
+	alignmentKey     = "general.alignment"
 )
 
 // Parser is the format.Parser of GGUF files.
@@ -37,15 +38,9 @@ func (Parser) Parse(r io.ReaderAt, size int64) (*format.Layout, error) { return 
 // Parse cuts a file of size bytes. It returns format.ErrUnknown if the magic is missing.
 func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 	f := file{Reader: scan.New(r, 0, min(size, format.MaxHeader)), size: size, alignment: defaultAlignment}
-	if f.U32() != magic {
-		return nil, f.UnknownOr()
-	}
-	if v := f.U32(); v != 2 && v != 3 {
-		return nil, format.Damaged(kind, 4, "version %d", v)
-	}
-	tensors, entries := f.U64(), f.U64()
-	if tensors > format.MaxTensors {
-		return nil, format.Damaged(kind, 8, "%d tensors", tensors)
+	tensors, entries, err := f.begin()
+	if err != nil {
+		return nil, err
 	}
 	for i := uint64(0); i < entries && f.Err() == nil; i++ {
 		f.metadata()
@@ -69,11 +64,28 @@ type file struct {
 	dims      int
 }
 
+// begin reads what stands before the metadata.
+func (f *file) begin() (tensors, entries uint64, err error) {
+	if f.U32() != magic {
+		return 0, 0, f.UnknownOr()
+	}
+	if v := f.U32(); v != 2 && v != 3 {
+		return 0, 0, format.Damaged(kind, 4, "version %d", v)
+	}
+	if tensors, entries = f.U64(), f.U64(); tensors > format.MaxTensors {
+		return 0, 0, format.Damaged(kind, 8, "%d tensors", tensors)
+	}
+	return tensors, entries, nil
+}
+
 // metadata reads one entry. All but the alignment is skipped.
 func (f *file) metadata() {
 	name, _ := f.String(f.U64(), format.MaxNameBytes)
-	typ := f.U32()
-	if typ == valueUint32 && name == "general.alignment" {
+	if name == alignmentKey {
+		if typ := f.U32(); typ != valueUint32 {
+			f.rest(typ)
+			return
+		}
 		at := f.Pos()
 		f.alignment = int64(f.U32())
 		if f.alignment < 1 || f.alignment > maxAlignment {
@@ -81,6 +93,14 @@ func (f *file) metadata() {
 		}
 		return
 	}
+	f.typed()
+}
+
+// typed skips a type and a value of it.
+func (f *file) typed() { f.rest(f.U32()) }
+
+// rest skips a value of a type that was read.
+func (f *file) rest(typ uint32) {
 	if typ != valueArray {
 		f.value(typ)
 		return

@@ -10,10 +10,16 @@ import (
 	"coral/internal/errs"
 )
 
-// writeTypes are the ggml types of the kinds that Writer takes.
-var writeTypes = map[dtype.Kind]uint32{
-	dtype.F32: 0, dtype.F16: 1, dtype.Q8_0: 8, dtype.I8: 24, dtype.I16: 25, dtype.I32: 26, dtype.I64: 27, dtype.F64: 28, dtype.BF16: 30,
-}
+// writeTypes are the ggml types of the kinds that Writer takes: all that a kind stands for alone.
+var writeTypes = func() map[dtype.Kind]uint32 {
+	out := map[dtype.Kind]uint32{}
+	for typ, t := range ggmlTypes {
+		if t.kind != dtype.GGUFOther {
+			out[t.kind] = typ
+		}
+	}
+	return out
+}()
 
 // Supported reports whether Writer takes elements of kind k.
 func Supported(k dtype.Kind) bool { _, ok := writeTypes[k]; return ok }
@@ -38,16 +44,27 @@ const (
 	FileBF16 = 32
 )
 
-// Writer writes a GGUF file of version 3, as the gguf package does, with the metadata general.architecture and general.file_type, and
-// general.quantization_version where there are quantised tensors.
+// Writer writes a GGUF file of version 3, as the gguf package does.
 type Writer struct {
-	items  []format.Item
-	header []byte // with the padding behind it
-	size   int64
+	items     []format.Item
+	alignment int64
+	header    []byte // with the padding behind it
+	size      int64
 }
 
+// Model says what the metadata of a file are: those of Source in its order, if there are any, with these values in their place, or added.
+type Model struct {
+	Source       []Entry // of another file
+	Architecture string  // general.architecture; "": that of Source, else "unknown"
+	FileType     uint32  // general.file_type
+	KeepFileType bool    // if Source has one
+}
+
+// maxWriteAlignment is the largest general.alignment that is taken over, if it is a power of two, as ggml wants it; else tensors are aligned by 32 bytes.
+const maxWriteAlignment = 1 << 16
+
 // NewWriter lays out a file of these tensors. What GGUF cannot hold is errs.Invalid.
-func NewWriter(items []format.Item, architecture string, fileType uint32) (*Writer, error) {
+func NewWriter(items []format.Item, model Model) (*Writer, error) {
 	if err := format.CheckItems(items); err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
 	}
@@ -64,51 +81,78 @@ func NewWriter(items []format.Item, architecture string, fileType uint32) (*Writ
 		if n, _, ok := bytesOf(typ, it.Shape); !ok || n != it.Length {
 			return nil, fmt.Errorf("gguf: tensor %q: %s of shape %v in %d bytes: %w", it.Name, it.DType, it.Shape, it.Length, errs.Invalid)
 		}
-		quantised = quantised || it.DType == dtype.Q8_0
+		quantised = quantised || it.DType.Width() == 0
 	}
-	w := &Writer{items: items}
-	w.head(architecture, fileType, quantised)
+	w := &Writer{items: items, alignment: defaultAlignment}
+	w.head(w.entries(&model, quantised))
 	return w, nil
 }
 
-func (w *Writer) head(architecture string, fileType uint32, quantised bool) {
-	le := binary.LittleEndian
-	str := func(b []byte, s string) []byte { return append(le.AppendUint64(b, uint64(len(s))), s...) }
-	number := func(b []byte, name string, n uint32) []byte {
-		return le.AppendUint32(le.AppendUint32(str(b, name), valueUint32), n)
+// entries returns the metadata of the file, and sets the alignment that they say.
+func (w *Writer) entries(m *Model, quantised bool) []Entry {
+	out := make([]Entry, 0, len(m.Source)+3)
+	index := map[string]int{}
+	for _, e := range m.Source {
+		if _, ok := index[e.Key]; ok {
+			continue // readers take the first, or refuse the file
+		}
+		if e.Key == alignmentKey {
+			n, ok := e.Uint32()
+			if !ok || n < 8 || n > maxWriteAlignment || n&(n-1) != 0 {
+				continue
+			}
+			w.alignment = int64(n)
+		}
+		index[e.Key] = len(out)
+		out = append(out, e)
 	}
-	entries := uint64(2)
+	set := func(e Entry, keep bool) {
+		i, ok := index[e.Key]
+		switch {
+		case !ok:
+			out = append(out, e)
+		case !keep:
+			out[i] = e
+		}
+	}
+	architecture := m.Architecture
+	if architecture == "" {
+		architecture = "unknown"
+	}
+	set(TextEntry("general.architecture", architecture), m.Architecture == "")
+	set(Uint32Entry("general.file_type", m.FileType), m.KeepFileType)
 	if quantised {
-		entries++
+		set(Uint32Entry("general.quantization_version", 2), true) // GGML_QNT_VERSION
 	}
+	return out
+}
+
+func (w *Writer) head(entries []Entry) {
+	le := binary.LittleEndian
 	b := le.AppendUint32(nil, magic)
 	b = le.AppendUint32(b, 3)
 	b = le.AppendUint64(b, uint64(len(w.items)))
-	b = le.AppendUint64(b, entries)
-	b = str(le.AppendUint32(str(b, "general.architecture"), valueString), architecture)
-	b = number(b, "general.file_type", fileType)
-	if quantised {
-		b = number(b, "general.quantization_version", 2) // GGML_QNT_VERSION
+	b = le.AppendUint64(b, uint64(len(entries)))
+	for i := range entries {
+		b = append(appendText(b, entries[i].Key), entries[i].Value...)
 	}
 	at := int64(0)
 	for i := range w.items {
 		it := &w.items[i]
-		b = le.AppendUint32(str(b, it.Name), uint32(len(it.Shape)))
+		b = le.AppendUint32(appendText(b, it.Name), uint32(len(it.Shape)))
 		for d := range it.Shape {
 			b = le.AppendUint64(b, uint64(it.Shape[len(it.Shape)-1-d]))
 		}
 		b = le.AppendUint32(b, writeTypes[it.DType])
 		b = le.AppendUint64(b, uint64(at))
-		at += padded(it.Length)
+		at += w.padded(it.Length)
 	}
-	for len(b)%defaultAlignment != 0 {
-		b = append(b, 0)
-	}
+	b = append(b, make([]byte, w.padded(int64(len(b)))-int64(len(b)))...)
 	w.header, w.size = b, int64(len(b))+at
 }
 
 // padded returns n rounded up to the alignment of tensors.
-func padded(n int64) int64 { return (n + defaultAlignment - 1) / defaultAlignment * defaultAlignment }
+func (w *Writer) padded(n int64) int64 { return (n + w.alignment - 1) / w.alignment * w.alignment }
 
 // Size returns the length of the file.
 func (w *Writer) Size() int64 { return w.size }
@@ -118,13 +162,13 @@ func (w *Writer) Write(dst io.Writer, fill format.Fill) error {
 	if _, err := dst.Write(w.header); err != nil {
 		return err
 	}
-	var zero [defaultAlignment]byte
+	zero := make([]byte, w.alignment)
 	for i := range w.items {
 		it := &w.items[i]
 		if err := format.Exactly(dst, it.Length, func(w io.Writer) error { return fill(i, w) }); err != nil {
 			return fmt.Errorf("tensor %q: %w", it.Name, err)
 		}
-		if _, err := dst.Write(zero[:padded(it.Length)-it.Length]); err != nil {
+		if _, err := dst.Write(zero[:w.padded(it.Length)-it.Length]); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func TestWrite(t *testing.T) {
 	items := formattest.Every(Supported)
 	items = append(items, format.Item{Name: "q", DType: dtype.Q8_0, Shape: []int64{2, 64}, Length: 4 * QuantBytes}, format.Item{Name: "last", DType: dtype.I8, Shape: []int64{1}, Length: 1})
-	w, err := NewWriter(items, "test", FileQ8_0)
+	w, err := NewWriter(items, Model{Architecture: "test", FileType: FileQ8_0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,11 +27,11 @@ func TestWrite(t *testing.T) {
 		t.Errorf("%d bytes, Size says %d", b.Len(), w.Size())
 	}
 	formattest.Written(t, Parser{}, b.Bytes(), items)
-	_, err = NewWriter([]format.Item{{Name: "u", DType: dtype.U8, Shape: []int64{1}, Length: 1}}, "x", 0)
+	_, err = NewWriter([]format.Item{{Name: "u", DType: dtype.U8, Shape: []int64{1}, Length: 1}}, Model{})
 	formattest.Refused(t, "U8", err, "U8 are not written")
-	_, err = NewWriter([]format.Item{{Name: "q", DType: dtype.Q8_0, Shape: []int64{2, 16}, Length: 34}}, "x", 0)
+	_, err = NewWriter([]format.Item{{Name: "q", DType: dtype.Q8_0, Shape: []int64{2, 16}, Length: 34}}, Model{})
 	formattest.Refused(t, "half a block", err, "in 34 bytes")
-	_, err = NewWriter([]format.Item{{Name: "d", DType: dtype.I8, Shape: []int64{1, 1, 1, 1, 1}, Length: 1}}, "x", 0)
+	_, err = NewWriter([]format.Item{{Name: "d", DType: dtype.I8, Shape: []int64{1, 1, 1, 1, 1}, Length: 1}}, Model{})
 	formattest.Refused(t, "5 dimensions", err, "at most 4")
 }
 
