@@ -26,6 +26,8 @@ type model interface {
 	open(ctx context.Context, name string) (*opened, error)
 	// name is what people call one of them.
 	name(file string) string
+	// beside returns the name of a model that is one file, and those of the files of its directory.
+	beside(ctx context.Context) (name string, others []string, err error)
 }
 
 // opened is an open file and the tensors in it.
@@ -50,7 +52,18 @@ func modelFiles(ctx context.Context, m model) ([]string, error) {
 		return nil, err
 	}
 	if !dir {
-		return []string{""}, nil
+		out := []string{""}
+		if !tensor.MayHaveData(m.name("")) {
+			return out, nil
+		}
+		name, others, err := m.beside(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range tensor.DataOf(name, others) {
+			out = append(out, "../"+other)
+		}
+		return out, nil
 	}
 	slices.Sort(names)
 	for _, ext := range []string{".safetensors.index.json", ".bin.index.json"} {
@@ -67,6 +80,13 @@ func modelFiles(ctx context.Context, m model) ([]string, error) {
 			found = append(found, name)
 		}
 	}
+	if len(found) == 0 { // TensorFlow's checkpoints have no file that its ending tells
+		for _, name := range names {
+			if len(tensor.DataOf(name, names)) > 0 {
+				found = append(found, name)
+			}
+		}
+	}
 	for _, best := range []string{"model.safetensors", "pytorch_model.bin"} {
 		if slices.Contains(found, best) {
 			return []string{best}, nil
@@ -76,7 +96,7 @@ func modelFiles(ctx context.Context, m model) ([]string, error) {
 	case 0:
 		return nil, fmt.Errorf("a directory without a file of weights: %w", errs.Invalid)
 	case 1:
-		return found, nil
+		return append(found, tensor.DataOf(found[0], names)...), nil
 	}
 	return nil, fmt.Errorf("a directory with several files of weights (%s); name one of them: %w", some(found, 5), errs.Invalid)
 }
@@ -155,6 +175,18 @@ func (m *treeModel) list(ctx context.Context) ([]string, bool, error) {
 	return names, true, err
 }
 
+func (m *treeModel) beside(ctx context.Context) (string, []string, error) {
+	t := m.at.target
+	dir, name := path.Split(t.Path)
+	t.Path = strings.TrimSuffix(dir, "/")
+	at, err := m.s.locate(ctx, "", t)
+	if err != nil {
+		return "", nil, err
+	}
+	others, _, err := (&treeModel{m.s, at}).list(ctx)
+	return name, others, err
+}
+
 func (m *treeModel) open(ctx context.Context, name string) (*opened, error) {
 	l := m.at
 	if name != "" {
@@ -183,12 +215,21 @@ func (s *Service) tensors(ctx context.Context, l *located) (*opened, error) {
 			return &opened{File: tensor.FromManifest(c, m), close: closeFile}, nil
 		}
 	}
-	return parse(ctx, c, size, closeFile) // also what was stored by a coral that did not know the format
+	beside := func(name string) (tensor.Source, int64, func() error, error) {
+		t := l.target
+		t.Path = path.Join(path.Dir(t.Path), name)
+		at, err := s.locate(ctx, "", t)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		return s.open(ctx, at)
+	}
+	return parse(ctx, c, size, path.Base(l.target.Path), beside, closeFile) // also what was stored by a coral that did not know the format
 }
 
-// parse finds the tensors of an open file, which it closes if it cannot be read.
-func parse(ctx context.Context, c tensor.Source, size int64, closeFile func() error) (*opened, error) {
-	f, err := tensor.Parse(ctx, c, size)
+// parse finds the tensors of an open file, which it closes if it cannot be read; by others beside it where they tell.
+func parse(ctx context.Context, c tensor.Source, size int64, name string, beside tensor.Beside, closeFile func() error) (*opened, error) {
+	f, err := tensor.ParseBeside(ctx, c, size, name, beside)
 	if err != nil && !convert.Unparsed(err) {
 		return nil, errors.Join(err, closeFile())
 	}
@@ -215,6 +256,11 @@ func (m diskModel) list(context.Context) ([]string, bool, error) {
 	return names, true, err
 }
 
+func (m diskModel) beside(ctx context.Context) (string, []string, error) {
+	others, _, err := diskModel{filepath.Dir(m.path)}.list(ctx)
+	return filepath.Base(m.path), others, err
+}
+
 func (m diskModel) open(ctx context.Context, name string) (*opened, error) {
 	return openTensors(ctx, m.name(name))
 }
@@ -234,5 +280,5 @@ func openTensors(ctx context.Context, path string) (*opened, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return parse(ctx, tensor.Plain(f), size, f.Close)
+	return parse(ctx, tensor.Plain(f), size, filepath.Base(path), tensor.OnDisk(path), f.Close)
 }

@@ -10,6 +10,7 @@ import (
 
 	"coral/internal/errs"
 	"coral/vcs/object"
+	"coral/vcs/tensor"
 )
 
 // Disk is a directory, or one file, outside the repository.
@@ -106,7 +107,7 @@ func (d *Disk) Open(_ context.Context, file Node) (*Content, error) {
 	if !f.was.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no regular file: %w", f.path, errs.Invalid)
 	}
-	return &Content{Source: f, Size: f.was.Size(), Close: noClose}, nil
+	return &Content{Source: f, Size: f.was.Size(), Beside: tensor.OnDisk(f.path), Close: noClose}, nil
 }
 
 // diskFile opens its file for each read: a comparison may have more files than a process may have open, and a read is large.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"sort"
 
 	"coral/delta/format"
@@ -62,7 +63,7 @@ func open(ctx context.Context, tree Tree, n *Node, old bool, keep func(string) b
 	if c.Manifest != nil {
 		f.f = tensor.FromManifest(c.Source, c.Manifest)
 		keys = keysOf(c.Manifest)
-	} else if f.f, err = tensor.Parse(ctx, c.Source, c.Size); err != nil && !errors.Is(err, format.ErrUnknown) && !errors.Is(err, format.ErrDamaged) {
+	} else if f.f, err = tensor.ParseBeside(ctx, c.Source, c.Size, path.Base(n.Path), c.Beside); err != nil && !errors.Is(err, format.ErrUnknown) && !errors.Is(err, format.ErrDamaged) {
 		return nil, errors.Join(fmt.Errorf("read %s: %w", n.Path, err), c.Close())
 	}
 	for i := range f.f.Tensors {

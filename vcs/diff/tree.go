@@ -21,6 +21,7 @@ type Content struct {
 	tensor.Source
 	Size     int64
 	Manifest *object.Manifest // nil if the file is not stored
+	Beside   tensor.Beside    // of one that is not; nil if its directory is not known
 	Close    func() error     // never nil
 }
 

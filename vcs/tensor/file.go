@@ -33,11 +33,15 @@ func FromManifest(src Source, m *object.Manifest) *File {
 // wraps format.ErrUnknown, format.ErrDamaged, or comes from src. The file is not nil in any case.
 func Parse(ctx context.Context, src Source, size int64) (*File, error) {
 	l, err := detect.Parse(readerAt{ctx, src}, size)
+	return fromLayout(l, src, size), err
+}
+
+func fromLayout(l *format.Layout, src Source, size int64) *File {
 	f := &File{Format: l.Format, Size: size, Tensors: make([]object.Tensor, len(l.Tensors)), src: src}
 	for i, t := range l.Tensors {
 		f.Tensors[i] = object.Tensor{Name: t.Name, DType: t.DType, Shape: t.Shape, Offset: t.Offset, Length: t.Length, Stride: t.Stride}
 	}
-	return f, err
+	return f
 }
 
 // Find returns the tensor of a name; of several, the first.
