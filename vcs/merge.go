@@ -384,8 +384,8 @@ func (r *Repo) moveWithLive(ctx context.Context, branch string, from, to oid.ID,
 	_, err := r.moveLive(ctx, liveMove{
 		op: "merge", branch: branch, author: who, clean: true,
 		tree: func(ctx context.Context, _ oid.ID) (oid.ID, error) { return r.rootOf(ctx, to) },
-		commit: func(_, _ oid.ID, had bool) error {
-			return r.Refs.MoveBranch(branch, from, to, who, liveReason(why, had))
+		commit: func(c liveCommit) error {
+			return r.moveBranch(c, branch, from, to, who, liveReason(why, c.had))
 		},
 	})
 	return err

@@ -41,10 +41,18 @@ type liveMove struct {
 	tree     func(ctx context.Context, live oid.ID) (oid.ID, error)
 	harmless oid.ID // the live tree that is lost without a loss, if it is that
 	inWay    func(path string) bool
-	// commit moves refs; saved is the commit that holds what would be lost, zero for none; had says that the live tree was the new one already.
-	commit func(head, saved oid.ID, had bool) error
+	commit   func(c liveCommit) error // moves refs
 	// hold keeps the names of branches as they are while fn, which commits, runs; nil: nothing but that.
 	hold func(fn func() error) error
+}
+
+// liveCommit is what the refs that move with a live tree have to know.
+type liveCommit struct {
+	head  oid.ID // of the branch
+	saved oid.ID // the commit that holds what would be lost, zero for none
+	had   bool   // the live tree was the new one already
+	// note puts the switch into the transaction: if the process dies right after it, the live tree follows at the next start.
+	note func(t *ref.Txn) error
 }
 
 // moveLive does m: it stores what the live tree holds, refuses or keeps what is not committed, and switches live tree and refs together. Files open for writing
@@ -92,7 +100,10 @@ func (r *Repo) tryMoveLive(ctx context.Context, m liveMove) (saved oid.ID, err e
 		}
 	}
 	return saved, hold(func() error {
-		return live.Switch(ctx, frozen.Root, to, func() error { return m.commit(head.ID, saved, frozen.Root == to) })
+		return live.Switch(ctx, frozen.Root, to, func(mark string) error {
+			note := func(t *ref.Txn) error { return t.NoteSwitch(m.branch, mark) }
+			return m.commit(liveCommit{head: head.ID, saved: saved, had: frozen.Root == to, note: note})
+		})
 	})
 }
 
@@ -201,8 +212,8 @@ func (r *Repo) reset(ctx context.Context, opts ResetOptions) (res ResetResult, e
 			res.Unchanged = live == tree && head.ID == opts.To
 			return tree, nil
 		},
-		commit: func(at, saved oid.ID, had bool) error {
-			return r.moveBranch(branch, at, saved, opts.To, author, liveReason("reset: hard to "+rev, had))
+		commit: func(c liveCommit) error {
+			return r.moveBranch(c, branch, c.head, opts.To, author, liveReason("reset: hard to "+rev, c.had))
 		},
 	})
 	return res, err
@@ -211,20 +222,23 @@ func (r *Repo) reset(ctx context.Context, opts ResetOptions) (res ResetResult, e
 // softReset begins the log's line of a reset that leaves the live tree as it is.
 const softReset = "reset: soft to "
 
-// moveBranch moves a branch, past the commit that keeps what was in its live tree, in one transaction.
-func (r *Repo) moveBranch(branch string, head, saved, to oid.ID, author, why string) error {
-	if saved.IsZero() && head == to {
-		return nil
+// moveBranch moves a branch that is at head with its live tree, past the commit that keeps what was in it, in one transaction.
+func (r *Repo) moveBranch(c liveCommit, branch string, head, to oid.ID, author, why string) error {
+	if c.saved.IsZero() && head == to {
+		return nil // the live tree alone changes
 	}
 	return r.Refs.Update(author, func(t *ref.Txn) error {
 		at := head
-		if !saved.IsZero() {
-			if err := t.MoveBranch(branch, head, saved, keptWhy+why); err != nil {
+		if !c.saved.IsZero() {
+			if err := t.MoveBranch(branch, head, c.saved, keptWhy+why); err != nil {
 				return err
 			}
-			at = saved
+			at = c.saved
 		}
-		return t.MoveBranch(branch, at, to, why)
+		if err := t.MoveBranch(branch, at, to, why); err != nil {
+			return err
+		}
+		return c.note(t)
 	})
 }
 

@@ -89,8 +89,8 @@ func (r *Repo) pick(ctx context.Context, opts PickOptions) (res PickResult, err 
 	_, err = r.moveLive(ctx, liveMove{
 		op: opts.op(), branch: branch, author: author, clean: true,
 		tree: func(context.Context, oid.ID) (oid.ID, error) { return tree, nil },
-		commit: func(_, _ oid.ID, had bool) error {
-			return r.Refs.MoveBranch(branch, head.ID, res.Commit, author, liveReason(why, had))
+		commit: func(c liveCommit) error {
+			return r.moveBranch(c, branch, head.ID, res.Commit, author, liveReason(why, c.had))
 		},
 	})
 	return res, err

@@ -89,6 +89,7 @@ func (r *Repo) open(ctx context.Context) (err error) {
 	})
 	live := worktree.Options{
 		ReadOnly: r.opts.ReadOnly, UID: r.opts.UID, GID: r.opts.GID, SpoolReserve: r.opts.SpoolReserve, SpoolQuota: r.opts.SpoolQuota, Logger: r.log,
+		Switched: r.Refs.Switched,
 	}
 	if r.Live, err = worktree.Open(ctx, r.Dir, deps{r}, live); err != nil {
 		return err

@@ -67,7 +67,7 @@ func (r *Repo) restore(ctx context.Context, opts RestoreOptions) (res RestoreRes
 		inWay: func(path string) bool {
 			return slices.ContainsFunc(paths, func(p string) bool { return overlaps(path, p) })
 		},
-		commit: func(at, saved oid.ID, _ bool) error { return r.moveBranch(branch, at, saved, at, author, why) },
+		commit: func(c liveCommit) error { return r.moveBranch(c, branch, c.head, c.head, author, why) },
 	})
 	return res, err
 }

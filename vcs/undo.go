@@ -100,15 +100,17 @@ func (r *Repo) undo(ctx context.Context, opts UndoOptions) (res UndoResult, err 
 		op: "undo", branch: plan.follow, author: author, force: opts.Force, harmless: plan.harmless,
 		tree: func(context.Context, oid.ID) (oid.ID, error) { return plan.tree, nil },
 		hold: hold,
-		commit: func(head, saved oid.ID, _ bool) error {
+		commit: func(c liveCommit) error {
 			return revise(func(t *ref.Txn) error {
-				if saved.IsZero() {
-					return nil
+				if !c.saved.IsZero() {
+					if err := t.MoveBranch(plan.follow, c.head, c.saved, keptWhy+"uncommitted changes"); err != nil {
+						return err
+					}
+					if err := t.MoveBranch(plan.follow, c.saved, c.head, keptWhy+"uncommitted changes"); err != nil {
+						return err
+					}
 				}
-				if err := t.MoveBranch(plan.follow, head, saved, keptWhy+"uncommitted changes"); err != nil {
-					return err
-				}
-				return t.MoveBranch(plan.follow, saved, head, keptWhy+"uncommitted changes")
+				return c.note(t)
 			})
 		},
 	})

@@ -13,6 +13,7 @@ import (
 //
 //	meta      "format" → 1 byte: the format of the file, 1
 //	          "head"   → 1, 0, branch name, or 1, 1, id of a commit (detached)
+//	          "switch/" and a branch → 1, the mark of the last switch of its live tree that a transaction came with
 //	branches  name → 1, 32 bytes: a commit, or zeros for none yet
 //	tags      name → 1, 32 bytes: a commit, 32 bytes: the tag object, or zeros
 //	log       8 bytes: number of the move, from 1 → 1, 8 bytes: unix nanoseconds, 32: old id, 32: new id,
@@ -20,6 +21,7 @@ import (
 const (
 	fileFormat   = 1
 	valueVersion = 1
+	maxMark      = 64 // bytes
 
 	headBranch = 0
 	headCommit = 1
@@ -32,6 +34,7 @@ var (
 	bucketLog      = []byte("log")
 	keyFormat      = []byte("format")
 	keyHead        = []byte("head")
+	keySwitch      = []byte("switch/") // a branch follows
 )
 
 func corrupt(what, detail string) error {

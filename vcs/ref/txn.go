@@ -1,6 +1,7 @@
 package ref
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -63,6 +64,30 @@ func (t *Txn) Branch(name string) (Ref, error) { return readBranch(t.tx, name) }
 
 // Tag returns a tag as it is in the transaction.
 func (t *Txn) Tag(name string) (Ref, error) { return readTag(t.tx, name) }
+
+// NoteSwitch says that the branch's live tree is switched with the transaction: Switched(mark) is true from its commit on, until the branch's next.
+func (t *Txn) NoteSwitch(branch, mark string) error {
+	if mark == "" || len(mark) > maxMark {
+		return fmt.Errorf("mark of %d bytes: %w", len(mark), errs.Invalid)
+	}
+	return t.tx.Bucket(bucketMeta).Put(append(keySwitch[:len(keySwitch):len(keySwitch)], branch...), append([]byte{valueVersion}, mark...))
+}
+
+// Switched says whether a transaction that noted the switch called mark was committed, and none after it of the same branch.
+func (s *Store) Switched(mark string) (found bool, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketMeta).Cursor()
+		for k, v := c.Seek(keySwitch); bytes.HasPrefix(k, keySwitch); k, v = c.Next() {
+			b, err := body(string(k), v)
+			if err != nil {
+				return err
+			}
+			found = found || string(b) == mark
+		}
+		return nil
+	})
+	return found, err
+}
 
 // SetHead is Store.SetHead.
 func (t *Txn) SetHead(h Head, why string) error {
@@ -205,6 +230,9 @@ func (t *Txn) DeleteBranch(name string, old oid.ID, why string) error {
 		return fmt.Errorf("delete branch %q: HEAD is on it, check out another first: %w", name, errs.Conflict)
 	}
 	if err := t.tx.Bucket(bucketBranches).Delete([]byte(name)); err != nil {
+		return err
+	}
+	if err := t.tx.Bucket(bucketMeta).Delete(append(keySwitch[:len(keySwitch):len(keySwitch)], name...)); err != nil {
 		return err
 	}
 	return t.log(branchPrefix+name, old, oid.ID{}, begins(deletedWhy, why))

@@ -243,3 +243,51 @@ func TestRedoOrder(t *testing.T) {
 	_, err = s.Next(true)
 	wantErr(t, err, errs.NotFound, "nothing to redo")
 }
+
+// TestSwitched: a mark is known once its transaction is committed, until the branch's next, and goes with the branch.
+func TestSwitched(t *testing.T) {
+	s, _ := newStore(t)
+	is := func(mark string, want bool) {
+		t.Helper()
+		if got, err := s.Switched(mark); err != nil || got != want {
+			t.Errorf("%s: %v, %v", mark, got, err)
+		}
+	}
+	note := func(mark string, fail error) {
+		t.Helper()
+		err := s.Update("me", func(x *Txn) error {
+			if err := x.NoteSwitch("main", mark); err != nil {
+				return err
+			}
+			return fail
+		})
+		if !errors.Is(err, fail) {
+			t.Fatal(err)
+		}
+	}
+	is("a", false)
+	note("a", nil)
+	is("a", true)
+	note("b", errs.Busy)
+	is("b", false)
+	is("a", true)
+	note("c", nil)
+	is("a", false)
+	if err := s.Update("me", func(x *Txn) error { return x.NoteSwitch("main", "") }); !errors.Is(err, errs.Invalid) {
+		t.Errorf("an empty mark: %v", err)
+	}
+	err := s.Update("me", func(x *Txn) error {
+		if err := x.CreateBranch("b", idOf(1), ""); err != nil {
+			return err
+		}
+		if err := x.NoteSwitch("b", "d"); err != nil {
+			return err
+		}
+		return x.DeleteBranch("b", idOf(1), "")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	is("d", false)
+	is("c", true)
+}

@@ -47,6 +47,9 @@ type Options struct {
 	SyncInterval time.Duration // the journal's short timer; 0 means 2 s
 	TinyDelay    time.Duration // how long no spool file was made before the copies of tiny ingested files are dropped; 0 means 60 s, negative at once
 	Logger       *slog.Logger
+
+	// Switched says, at Open, whether the commit of the switch with this mark was made durable: see Tree.Switch. nil: none was.
+	Switched func(mark string) (bool, error)
 }
 
 // withDefaults fills in what is zero.

@@ -54,7 +54,10 @@ func (s *Set) recover(ctx context.Context) error {
 
 // openTree replays one branch's journal and enters the tree. That it cannot be replayed is not an error: the tree is entered as broken.
 func (s *Set) openTree(ctx context.Context, dir string, doomed map[spoolID]bool) error {
-	path := filepath.Join(dir, "journal")
+	path, err := s.finishSwitch(dir)
+	if err != nil {
+		return err
+	}
 	if !s.opts.ReadOnly {
 		if err := os.Remove(path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

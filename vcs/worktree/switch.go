@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -21,16 +20,17 @@ var ErrMoved = fmt.Errorf("it is being changed: %w", errs.Busy)
 //
 // commit (may be nil) is called when nothing can fail any more but commit itself and a rename: if it fails nothing has changed. It runs with the tree's lock
 // held and must not call the tree: while it moves a ref, nobody may see the new branch with the old files or change what is about to go. So this is the one
-// place where Tree.mu is held over disk writes, those of one small transaction. If the process dies between commit and the rename, the tree is as it was.
+// place where Tree.mu is held over disk writes, those of one small transaction. mark names the switch: if commit makes it durable with what it does, and the
+// process dies before the rename, the next Open asks Options.Switched and finishes the switch; if commit notes nothing, the rename decides.
 // On return the switch is durable.
-func (t *Tree) Switch(ctx context.Context, from, to oid.ID, commit func() error) error {
+func (t *Tree) Switch(ctx context.Context, from, to oid.ID, commit func(mark string) error) error {
 	if err := t.switchTo(ctx, from, to, commit); err != nil {
 		return fmt.Errorf("live tree %s: %w", t.Branch(), err)
 	}
 	return nil
 }
 
-func (t *Tree) switchTo(ctx context.Context, from, to oid.ID, commit func() error) error {
+func (t *Tree) switchTo(ctx context.Context, from, to oid.ID, commit func(mark string) error) error {
 	p := &switchPlan{t: t, ctx: ctx, now: clock(), from: from, to: to}
 	was, err := p.entries(from)
 	if err != nil {
@@ -46,11 +46,11 @@ func (t *Tree) switchTo(ctx context.Context, from, to oid.ID, commit func() erro
 	if err != nil {
 		return err
 	}
-	f, size, err := t.writeAppended(p.body)
+	next, err := t.writeNext(p.body)
 	if err != nil {
 		return err
 	}
-	if err := p.apply(f, size, seq, commit); err != nil {
+	if err := p.apply(next, seq, commit); err != nil {
 		return err
 	}
 	t.emptyTrash()
@@ -225,39 +225,11 @@ func (p *switchPlan) switchable() error {
 	return nil
 }
 
-// writeAppended writes a copy of the journal with more records behind, durably, under its temporary name. compactMu is held; nothing else takes away from the file.
-func (t *Tree) writeAppended(body []byte) (f *os.File, size int64, err error) {
-	t.mu.RLock()
-	old, size := t.j.f, t.j.size
-	t.mu.RUnlock()
-	if err := t.set.spool.syncDir(); err != nil {
-		return nil, 0, err
-	}
-	tmp := t.j.path + ".tmp"
-	if f, err = os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-		return nil, 0, fmt.Errorf("write journal: %w", err)
-	}
-	_, err = io.Copy(f, io.NewSectionReader(old, 0, size))
-	if err == nil {
-		_, err = f.WriteAt(body, size)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(tmp)
-		return nil, 0, fmt.Errorf("write journal: %w", err)
-	}
-	return f, size + int64(len(body)), nil
-}
-
-// apply switches journal and memory over. f holds the journal as it was after seq records, and the plan's behind; it is closed if apply fails.
-func (p *switchPlan) apply(f *os.File, size int64, seq uint64, commit func() error) (err error) {
+// apply switches journal and memory over. next holds the journal as it was after seq records, and the plan's behind; it is gone if apply fails.
+func (p *switchPlan) apply(next *nextJournal, seq uint64, commit func(mark string) error) (err error) {
 	defer func() {
-		if err != nil && f != nil {
-			f.Close()
-			os.Remove(f.Name())
+		if err != nil {
+			next.drop()
 		}
 	}()
 	t, j := p.t, p.t.j
@@ -282,15 +254,18 @@ func (p *switchPlan) apply(f *os.File, size int64, seq uint64, commit func() err
 		return err
 	}
 	if commit != nil {
-		if err := commit(); err != nil {
+		if err := commit(next.mark); err != nil {
 			return err
 		}
 	}
-	if err := os.Rename(f.Name(), j.path); err != nil {
-		return fmt.Errorf("the branch has moved, its live tree is as it was: %w", err)
+	if err := os.Rename(next.f.Name(), j.path); err != nil {
+		err = fmt.Errorf("the branch has moved, its live tree follows when it is opened again: %w", err)
+		j.failed.Store(&err) // nothing may be added to what is to be replaced
+		next.keep = commit != nil
+		return err
 	}
 	old := j.f
-	j.f, j.room, j.size, f = f, 0, size, nil
+	j.f, j.room, j.size = next.f, 0, next.size
 	j.records += p.records
 	j.seq.Add(uint64(p.records))
 	t.grafts = append(t.grafts, p.grafts...)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -144,12 +145,12 @@ func TestSwitchRefusals(t *testing.T) {
 	two := e.snapshot()
 	before := digest(t, e.tree)
 
-	never := func() error { t.Error("commit was called"); return nil }
+	never := func(string) error { t.Error("commit was called"); return nil }
 	if err := e.tree.Switch(bg, one, two, never); !errors.Is(err, ErrMoved) || !errors.Is(err, errs.Busy) {
 		t.Errorf("from another tree: %v", err)
 	}
 	failed := errors.New("no")
-	if err := e.tree.Switch(bg, two, one, func() error { return failed }); !errors.Is(err, failed) {
+	if err := e.tree.Switch(bg, two, one, func(string) error { return failed }); !errors.Is(err, failed) {
 		t.Errorf("commit fails: %v", err)
 	}
 	if err := e.tree.Switch(bg, two, oid.Sum([]byte("nothing")), never); !errors.Is(err, errs.NotFound) {
@@ -168,10 +169,10 @@ func TestSwitchRefusals(t *testing.T) {
 	if err := e.tree.Switch(bg, two, one, never); !errors.Is(err, ErrMoved) {
 		t.Errorf("a new file: %v", err)
 	}
-	if _, err := os.Stat(e.tree.j.path + ".tmp"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a temporary journal is left: %v", err)
+	if list, err := os.ReadDir(filepath.Dir(e.tree.j.path)); err != nil || len(list) != 1 {
+		t.Errorf("a temporary journal is left: %v, %v", list, err)
 	}
-	e.ok(e.tree.Switch(bg, e.snapshot(), one, func() error { return nil }))
+	e.ok(e.tree.Switch(bg, e.snapshot(), one, func(string) error { return nil }))
 	e.wants(one)
 }
 
@@ -205,4 +206,59 @@ func TestSwitchDropsDirectories(t *testing.T) {
 	}
 	e.ok(e.tree.Switch(bg, empty, full, nil))
 	e.wants(full)
+}
+
+// TestSwitchCutShort: a switch that ended after its commit is finished at the next start, one that was not committed never happened, and neither takes anything away
+// from a journal that has grown since.
+func TestSwitchCutShort(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		committed, more bool
+	}{{"committed", true, false}, {"not committed", false, false}, {"grown since", true, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEnv(t)
+			defer e.close()
+			e.write("f", "one")
+			one := e.snapshot()
+			e.write("f", "two")
+			e.write("g", "two")
+			two := e.snapshot()
+			var note string
+			dir, died := filepath.Dir(e.tree.j.path), errors.New("died")
+			kept := map[string][]byte{}
+			err := e.tree.Switch(bg, two, one, func(mark string) error {
+				note = mark
+				list, err := os.ReadDir(dir)
+				e.ok(err)
+				for _, f := range list {
+					b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+					e.ok(err)
+					kept[f.Name()] = b
+				}
+				return died
+			})
+			if !errors.Is(err, died) || len(kept) != 2 {
+				t.Fatalf("%v, %d files", err, len(kept))
+			}
+			want := one
+			if !c.committed || c.more {
+				want = two
+			}
+			if c.more {
+				e.write("h", "three")
+				want = e.snapshot()
+			}
+			for name, b := range kept {
+				if strings.HasPrefix(name, nextPrefix) {
+					e.ok(os.WriteFile(filepath.Join(dir, name), b, 0o600))
+				}
+			}
+			e.opts.Switched = func(mark string) (bool, error) { return c.committed && mark == note, nil }
+			e.reopen()
+			e.wants(want)
+			if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
+				t.Errorf("left: %v, %v", list, err)
+			}
+		})
+	}
 }
