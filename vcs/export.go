@@ -49,12 +49,19 @@ func (r *Repo) export(ctx context.Context, commit oid.ID, from, dst string, prog
 		return err
 	}
 	defer root.Close()
+	e := &exporter{r: r, root: root, time: c.Time, tree: r.tree, report: progress}
+	e.write = e.stored
+	return e.all(ctx, top)
+}
+
+// all writes everything under top.
+func (e *exporter) all(ctx context.Context, top object.Entry) (err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(exportWorkers)
-	e := &exporter{r: r, root: root, time: c.Time, files: g, report: progress}
+	e.files = g
 	if top.Kind == object.Dir {
 		e.dirs = append(e.dirs, exportDir{".", top.Mode})
-		err = e.r.eachEntry(gctx, top.ID, "", 0, e.entry)
+		err = eachEntry(gctx, e.tree, top.ID, "", 0, e.entry)
 	} else {
 		err = e.entry(gctx, top, "", 0)
 	}
@@ -106,6 +113,8 @@ type exporter struct {
 	time  time.Time
 	files *errgroup.Group
 	dirs  []exportDir // in the order they were made
+	tree  treeFunc
+	write func(ctx context.Context, f *os.File, e object.Entry) error // the content of a file
 
 	mu     sync.Mutex
 	report func(files int, bytes int64)
@@ -118,12 +127,15 @@ type exportDir struct {
 	mode uint32
 }
 
+// treeFunc returns a tree; that of the zero id is empty.
+type treeFunc func(ctx context.Context, id oid.ID) (*object.Tree, error)
+
 // eachEntry calls fn for the entries of a tree that is to be written out at a path, depth levels down.
-func (r *Repo) eachEntry(ctx context.Context, id oid.ID, at string, depth int, fn func(ctx context.Context, e object.Entry, at string, depth int) error) error {
+func eachEntry(ctx context.Context, tree treeFunc, id oid.ID, at string, depth int, fn func(ctx context.Context, e object.Entry, at string, depth int) error) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%q: more than %d levels: %w", at, maxDepth, errs.TooLarge)
 	}
-	t, err := r.tree(ctx, id)
+	t, err := tree(ctx, id)
 	if err != nil {
 		return fmt.Errorf("%q: %w", at, err)
 	}
@@ -146,7 +158,7 @@ func (e *exporter) entry(ctx context.Context, entry object.Entry, at string, dep
 			return err
 		}
 		e.dirs = append(e.dirs, exportDir{p, entry.Mode})
-		return e.r.eachEntry(ctx, entry.ID, p, depth+1, e.entry)
+		return eachEntry(ctx, e.tree, entry.ID, p, depth+1, e.entry)
 	case object.Symlink:
 		if err := e.root.Symlink(entry.Target, p); err != nil {
 			return err
@@ -179,13 +191,6 @@ func (e *exporter) linkTime(at string, entry object.Entry) {
 
 // file writes one file under another name and renames it when it is whole and verified.
 func (e *exporter) file(ctx context.Context, entry object.Entry, at string) (err error) {
-	src, err := e.r.Content.Open(ctx, entry.ID)
-	if err != nil {
-		return err
-	}
-	if src.Size() != entry.Size {
-		return &errs.CorruptError{Where: "manifest " + entry.ID.Short(), Offset: -1, Detail: fmt.Sprintf("%d bytes, the directory says %d", src.Size(), entry.Size)}
-	}
 	tmp := path.Join(at, exportTemp+oid.Sum([]byte(entry.Name)).Short())
 	f, err := e.root.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -196,7 +201,7 @@ func (e *exporter) file(ctx context.Context, entry object.Entry, at string) (err
 			_ = e.root.Remove(tmp)
 		}
 	}()
-	err = src.Materialize(ctx, f, true)
+	err = e.write(ctx, f, entry)
 	if err == nil {
 		err = f.Chmod(goMode(entry.Mode))
 	}
@@ -214,6 +219,18 @@ func (e *exporter) file(ctx context.Context, entry object.Entry, at string) (err
 	}
 	e.done(entry.Size)
 	return nil
+}
+
+// stored writes what the store has.
+func (e *exporter) stored(ctx context.Context, f *os.File, entry object.Entry) error {
+	src, err := e.r.Content.Open(ctx, entry.ID)
+	if err != nil {
+		return err
+	}
+	if src.Size() != entry.Size {
+		return &errs.CorruptError{Where: "manifest " + entry.ID.Short(), Offset: -1, Detail: fmt.Sprintf("%d bytes, the directory says %d", src.Size(), entry.Size)}
+	}
+	return src.Materialize(ctx, f, true)
 }
 
 func (e *exporter) done(size int64) {

@@ -105,7 +105,7 @@ func (r *Repo) writeArchive(ctx context.Context, commit oid.ID, from, how string
 	}
 	a := &archiver{r: r, w: tar.NewWriter(out), time: c.Time, buf: make([]byte, 1<<20), report: progress}
 	if top.Kind == object.Dir {
-		err = a.r.eachEntry(ctx, top.ID, "", 0, a.entry)
+		err = eachEntry(ctx, a.r.tree, top.ID, "", 0, a.entry)
 	} else {
 		err = a.entry(ctx, top, "", 0)
 	}
@@ -152,7 +152,7 @@ func (a *archiver) entry(ctx context.Context, e object.Entry, at string, depth i
 		return fmt.Errorf("%q: %w", p, err)
 	}
 	if e.Kind == object.Dir {
-		return a.r.eachEntry(ctx, e.ID, p, depth+1, a.entry)
+		return eachEntry(ctx, a.r.tree, e.ID, p, depth+1, a.entry)
 	}
 	if e.Kind == object.File {
 		if err := a.file(ctx, e); err != nil {

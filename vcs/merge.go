@@ -40,6 +40,10 @@ type MergeOptions struct {
 	Metrics   map[string]float64
 	Labels    map[string]string
 	DryRun    bool
+	Clean     bool   // a dry run refuses a live tree with changes, as the merge would
+	Head      oid.ID // if not zero, what the branch must be at: it is errs.Conflict if it moved
+	Soup      *Soup  // of models: how they were chosen, for the recipe
+	Dir       string // of models: the result is written to this new or empty directory, and nothing else is done
 	Progress  func(path string, done, total int64)
 }
 
@@ -52,6 +56,31 @@ type MergeRecipe struct {
 	Rules    []merge.Rule `json:"rules,omitempty"`
 	Fallback string       `json:"fallback,omitempty"`
 	All      bool         `json:"all,omitempty"`
+	Soup     *Soup        `json:"soup,omitempty"` // how the sides were chosen
+}
+
+// Soup is how the ingredients of a greedy soup were chosen. JSON names are a promise.
+type Soup struct {
+	Score         string          `json:"score"` // the command
+	LowerIsBetter bool            `json:"lower_is_better,omitempty"`
+	Candidates    []SoupCandidate `json:"candidates"` // as they were named, that of the branch first
+	Trials        []SoupTrial     `json:"trials"`     // in the order they were made
+	Final         float64         `json:"final"`      // the soup's
+}
+
+// SoupCandidate is a commit that could go into a soup.
+type SoupCandidate struct {
+	Commit oid.ID  `json:"commit"`
+	Name   string  `json:"name"`
+	Score  float64 `json:"score"`
+	Chosen bool    `json:"chosen"`
+}
+
+// SoupTrial is a soup that was tested: what was chosen before, and one more.
+type SoupTrial struct {
+	Added oid.ID  `json:"added"`
+	Score float64 `json:"score"`
+	Kept  bool    `json:"kept"`
 }
 
 // MergeResult is what Merge did, or would do. JSON names are a promise.
@@ -145,7 +174,10 @@ func (j *merging) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !j.opts.DryRun {
+	if j.opts.Dir != "" {
+		return j.models(ctx)
+	}
+	if !j.opts.DryRun || j.opts.Clean {
 		if err := j.r.cleanLive(ctx, j.res.Branch, headTree); err != nil {
 			return err
 		}
@@ -157,10 +189,15 @@ func (j *merging) run(ctx context.Context) error {
 			return err
 		}
 	}
+	return j.models(ctx)
+}
+
+// models merges the sides, whatever the branch is.
+func (j *merging) models(ctx context.Context) error {
 	if err := j.base(ctx); err != nil {
 		return err
 	}
-	return j.trees(ctx, headTree)
+	return j.trees(ctx)
 }
 
 // sides resolves what is merged.
@@ -170,6 +207,9 @@ func (j *merging) sides(ctx context.Context) error {
 		return err
 	}
 	j.res.Head = head.ID
+	if !j.opts.Head.IsZero() && j.opts.Head != head.ID {
+		return fmt.Errorf("branch %q has moved from %s to %s meanwhile, begin again: %w", j.res.Branch, j.opts.Head.Short(), head.ID.Short(), errs.Conflict)
+	}
 	revs := j.opts.Models
 	if revs == nil {
 		revs = j.opts.With
@@ -266,7 +306,7 @@ func (j *merging) base(ctx context.Context) error {
 }
 
 // trees merges and commits.
-func (j *merging) trees(ctx context.Context, headTree oid.ID) error {
+func (j *merging) trees(ctx context.Context) error {
 	o := merge.Options{
 		Default: j.opts.Strategy, Rules: j.opts.Rules, Fallback: cmp.Or(j.opts.Fallback, method.Fail), All: j.opts.All || j.opts.Models != nil,
 		DryRun: j.opts.DryRun, TempDir: j.r.Dir, Progress: j.opts.Progress,
@@ -282,15 +322,19 @@ func (j *merging) trees(ctx context.Context, headTree oid.ID) error {
 		}
 		o.Sides = append(o.Sides, root)
 	}
-	j.res.Recipe = &MergeRecipe{Version: 1, Sides: j.res.Sides, Base: j.res.Base, Strategy: o.Default, Rules: o.Rules, Fallback: o.Fallback, All: o.All}
-	got, err := merge.Run(ctx, mergeStore{j.r}, o)
+	j.res.Recipe = &MergeRecipe{Version: 1, Sides: j.res.Sides, Base: j.res.Base, Strategy: o.Default, Rules: o.Rules, Fallback: o.Fallback, All: o.All, Soup: j.opts.Soup}
+	if j.opts.Dir != "" {
+		return j.draft(ctx, o)
+	}
+	got, err := j.join(ctx, mergeStore{j.r}, o)
 	if err != nil {
 		return err
 	}
-	j.res.Tree, j.res.Omitted, j.res.Taken, j.res.Computed, j.res.Bytes, j.res.StoredBytes = got.Tree, got.Omitted, got.Taken, got.Computed, got.Bytes, got.Stored
-	j.res.Conflicts = append(j.res.Conflicts, got.Conflicts...)
-	j.res.Files = append(j.res.Files, got.Files...)
 	if j.opts.DryRun || len(got.Conflicts) > 0 {
+		return nil
+	}
+	if len(j.res.Sides) == 1 && j.res.Sides[0] == j.res.Head {
+		j.res.UpToDate, j.res.Commit = true, j.res.Head // a soup of what is there
 		return nil
 	}
 	commit, err := j.commit(ctx)

@@ -136,7 +136,11 @@ func (a *app) notice(text string) {
 // verb makes the cobra command of a verb of internal/service. print writes the result as text.
 func verb[R any](a *app, cmd *cobra.Command, print func(p *printer, req service.Request, r R) error) *cobra.Command {
 	v := service.Find(cmd.Name())
-	req := v.New()
+	return verbOf(a, v, v.New(), cmd, print)
+}
+
+// verbOf is verb with the request that flags and arguments are taken into.
+func verbOf[R any](a *app, v *service.Verb, req service.Request, cmd *cobra.Command, print func(p *printer, req service.Request, r R) error) *cobra.Command {
 	req.Flags(cmd.Flags())
 	cmd.Aliases = v.Aliases
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

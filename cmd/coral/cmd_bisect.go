@@ -114,9 +114,8 @@ func (a *app) bisectTest(ctx context.Context, c daemon.Caller, id oid.ID, comman
 		return "", err
 	}
 	defer done()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), "CORAL_COMMIT="+id.String(), "CORAL_DIR="+dir, "CORAL_REPO="+filepath.Dir(c.Dir))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, a.err, a.err // stdout is the result's
+	cmd := a.look(ctx, c, command, dir, id)
+	cmd.Stdout = a.err // stdout is the result's
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -126,22 +125,14 @@ func (a *app) bisectTest(ctx context.Context, c daemon.Caller, id oid.ID, comman
 
 // commitDir returns a directory with the files of a commit: in a mount of the whole repository, or a temporary one that done removes.
 func commitDir(ctx context.Context, c daemon.Caller, id oid.ID) (dir string, done func(), err error) {
-	var st service.StatusResult
-	if err := c.Call(ctx, service.Find("status"), &service.StatusRequest{}, &st, nil); err != nil {
-		return "", nil, err
-	}
-	if st.Daemon != nil {
-		for _, m := range st.Daemon.Mounts {
-			if m.At == "" {
-				return filepath.Join(m.Mountpoint, "commits", id.String()), func() {}, nil
-			}
-		}
+	if dir, err = mountedCommit(ctx, c, id); dir != "" || err != nil {
+		return dir, func() {}, err
 	}
 	tmp, err := os.MkdirTemp("", "coral-bisect-*")
 	if err != nil {
 		return "", nil, fmt.Errorf("bisect run: %w", err)
 	}
-	done = func() { _ = removeTree(tmp) }
+	done = func() { _ = service.RemoveTree(tmp) }
 	raw := json.RawMessage{}
 	req := &service.ExportRequest{Target: service.Target{Rev: id.String()}, Dir: control.Text(filepath.Join(tmp, "files"))}
 	if err := c.Call(ctx, service.Find("export"), req, &raw, nil); err != nil {
@@ -149,20 +140,6 @@ func commitDir(ctx context.Context, c daemon.Caller, id oid.ID) (dir string, don
 		return "", nil, err
 	}
 	return filepath.Join(tmp, "files"), done, nil
-}
-
-// removeTree removes a directory, also where directories in it may not be written to.
-func removeTree(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			return os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }
 
 // bisectEnd prints the last result of a run.

@@ -37,6 +37,10 @@ func TestMergeGolden(t *testing.T) {
 		"merge b", "merge b --json", "merge b --strategy average", "merge b -s average --ours-for *.json -n", "merge b -s average --ours-for *.json --no-ff -m 'the mean'",
 		"log -n 1", "merge b", "merge -b c main", "merge b --all -s slerp:t=0.25 --json", "merge --recipe $BASE/ties.yaml", "merge --recipe $BASE/wrong.yaml", "merge --recipe $BASE/none.yaml",
 		"merge", "merge nowhere", "merge b -s mean", "merge b base -s slerp", "merge b -s slerp:t=x", "merge b --alpha 0.5 -s slerp", "merge b --ours-for '['",
+		"merge b -s greedy-soup", "merge b --score x", "merge main -s greedy-soup --score x", "merge b -s greedy-soup --score x --no-ff", "merge b base -s greedy-soup --score x --strategy *.json=theirs",
+		"merge b base -s greedy-soup --score x -n", "merge b base -s greedy-soup --score 'echo 7 #' --fallback ours -n", "merge b base -s greedy-soup --score 'echo 7; exit 4 #' --fallback ours",
+		"merge b base -s greedy-soup --score 'test $CORAL_COMMIT || echo 8; echo 7; echo done #' --fallback ours", "log -n 1", "merge b -s greedy-soup --lower-is-better --score 'test $CORAL_COMMIT || echo 9; test -z $CORAL_COMMIT || echo 7 #' --fallback ours --json",
+		"merge --help",
 		"add $BASE/a/config.json", "merge base --no-ff", "snapshot -m again",
 	})
 }

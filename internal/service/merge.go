@@ -34,6 +34,9 @@ type MergeRequest struct {
 	Unrelated bool        `json:"allow_unrelated,omitempty"`
 	DryRun    bool        `json:"dry_run,omitempty"`
 	Recipe    string      `json:"recipe,omitempty"` // the text
+	Score     string      `json:"score,omitempty"`  // of a greedy soup: the command
+	Lower     bool        `json:"lower_is_better,omitempty"`
+	Soup      *SoupStep   `json:"soup,omitempty"` // what the command line asks for while it makes a greedy soup
 	Metrics   metrics     `json:"metrics,omitempty"`
 	Labels    labels      `json:"labels,omitempty"`
 
@@ -57,6 +60,8 @@ func (r *MergeRequest) Flags(f *pflag.FlagSet) {
 	f.StringVar(&r.Fallback, "fallback", "", "`side` for what the strategy cannot compute (files without tensors, integers): fail, ours or theirs (default fail)")
 	f.BoolVar(&r.All, "all", false, "compute every tensor in which sides differ, not only those that several changed: a model soup")
 	f.StringVar(&r.Base, "base", "", "the common `revision` (default the newest best common ancestor)")
+	f.StringVar(&r.Score, "score", "", "strategy greedy-soup: the `command` that prints the score of a directory, its last argument and $CORAL_DIR")
+	f.BoolVar(&r.Lower, "lower-is-better", false, "strategy greedy-soup: the best score is the lowest, as of a loss")
 	f.StringVar(&r.file, "recipe", "", "take models, base and method from a mergekit `file`; models are revisions")
 	f.BoolVar(&r.NoFF, "no-ff", false, "make a commit even where the branch could just move")
 	f.BoolVar(&r.Unrelated, "allow-unrelated", false, "merge histories that have no commit in common")
@@ -88,6 +93,12 @@ func (r *MergeRequest) SetArgs(args []string) error {
 		return control.Usagef("merge: --strategy, --alpha and --base are what a recipe says")
 	case !withRecipe && len(args) == 0:
 		return control.Usagef("merge: name a branch or another revision")
+	case r.Greedy() && r.Score == "":
+		return control.Usagef("merge: greedy-soup needs --score, a command that prints a number")
+	case !r.Greedy() && (r.Score != "" || r.Lower):
+		return control.Usagef("merge: --score and --lower-is-better are for --strategy greedy-soup")
+	case r.Greedy() && r.NoFF:
+		return control.Usagef("merge: greedy-soup always makes a commit, unless nothing is better than what is there")
 	}
 	if withRecipe && r.Recipe == "" {
 		return nil // Localize comes
@@ -153,8 +164,14 @@ func (r *MergeRequest) options() (vcs.MergeOptions, error) {
 	if check.Fallback == "" {
 		check.Fallback = method.Fail
 	}
-	if err := check.CheckFor(sides); err != nil {
-		return o, control.Usagef("merge: %v", err)
+	least := sides
+	if r.Greedy() {
+		least = 2 // whatever is chosen
+	}
+	for n := least; n <= max(sides, least); n++ {
+		if err := check.CheckFor(n); err != nil {
+			return o, control.Usagef("merge: %v", err)
+		}
 	}
 	return o, nil
 }
@@ -178,6 +195,8 @@ func (r *MergeRequest) strategy(o *vcs.MergeOptions) (err error) {
 		o.Strategy, err = method.New(method.Weighted)
 	case r.Strategy == "":
 		o.Strategy, err = method.New(method.Fail)
+	case r.Greedy():
+		o.Strategy, err = method.New(method.Average)
 	default:
 		o.Strategy, err = method.Parse(r.Strategy)
 	}
@@ -190,32 +209,31 @@ func (r *MergeRequest) strategy(o *vcs.MergeOptions) (err error) {
 	return err
 }
 
-// MergeResult says what merge did, or would do. JSON names are a promise.
-type MergeResult struct {
-	vcs.MergeResult
-	Notes []string `json:"notes,omitempty"`
-}
-
 func (s *Service) merge(ctx context.Context, r *MergeRequest, p Progress) (MergeResult, error) {
 	o, err := r.options()
 	if err != nil {
 		return MergeResult{}, err
 	}
+	if r.Greedy() {
+		if err := s.soupOptions(ctx, r, &o); err != nil {
+			return MergeResult{}, err
+		}
+	}
 	s.settle(ctx)
 	o.Progress = func(path string, done, total int64) {
 		p(control.Progress{Step: "merge", Done: done, Total: total, Unit: "bytes", What: path})
 	}
-	res := MergeResult{}
+	var notes []string
 	if r.Recipe != "" {
 		if rec, err := recipe.Parse([]byte(r.Recipe)); err == nil {
-			res.Notes = rec.Notes
+			notes = rec.Notes
 		}
 	}
-	res.MergeResult, err = s.repo.Merge(ctx, o)
-	if err == nil && !res.Commit.IsZero() && res.Commit != res.Head {
-		s.liveChanged(res.Branch)
+	got, err := s.repo.Merge(ctx, o)
+	if err == nil && !got.Commit.IsZero() && got.Commit != got.Head {
+		s.liveChanged(got.Branch)
 	}
-	return res, err
+	return mergeResult(&got, notes), err
 }
 
 // strategyFlag is --strategy: the method for all, or one for a glob.

@@ -67,6 +67,9 @@ func Open(ctx context.Context, dir string, opts Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !opts.ReadOnly {
+		sweepScratch(dir)
+	}
 	opts.settings = c
 	return New(repo, opts), nil
 }
