@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,6 +77,9 @@ type fileHandle struct {
 	file    *os.File      // the whole content, or nil
 	content *content.File // set if file is nil
 	track   *openFile
+	end     atomic.Int64            // of the last read
+	jumps   atomic.Int32            // short reads that began elsewhere
+	whole   atomic.Pointer[os.File] // of a lazy file: what was materialised behind it, once it is read at random
 }
 
 // PassthroughFd says which file the kernel may read instead of asking us.
@@ -88,8 +92,8 @@ func (h *fileHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadR
 	h.node.m.decoded.Add(1)
 	var n int
 	var err error
-	if h.file != nil {
-		n, err = h.file.ReadAt(dest, off)
+	if f := h.wholeFile(off, len(dest)); f != nil {
+		n, err = f.ReadAt(dest, off)
 	} else {
 		n, err = h.content.ReadAt(h.node.m.base, dest, off)
 	}
@@ -97,6 +101,43 @@ func (h *fileHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadR
 		return nil, h.node.m.fail("read", h.node.manifest.Short(), err)
 	}
 	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// longRead is the length from which a read is one of a sequence, or read-ahead of the kernel's, wherever it begins.
+const longRead = 512 << 10
+
+// wholeFile returns the whole content on disk, for a read of n bytes at off; nil if the file is to be decoded. A file that is read at random gets one behind.
+func (h *fileHandle) wholeFile(off int64, n int) *os.File {
+	if h.file != nil {
+		return h.file
+	}
+	if f := h.whole.Load(); f != nil {
+		return f
+	}
+	if was := h.end.Swap(off + int64(n)); was == off || n >= longRead {
+		return nil
+	}
+	m := h.node.m
+	switch jumps := h.jumps.Add(1); {
+	case m.cache == nil || jumps < randomReads:
+		return nil
+	case jumps == randomReads:
+		if m.cache.Fits(h.node.size) {
+			m.later.hurry(h.node)
+		}
+		return nil
+	case !m.cache.Has(h.node.manifest):
+		return nil
+	}
+	f, ok := m.cache.Open(h.node.manifest)
+	if !ok {
+		return nil
+	}
+	if !h.whole.CompareAndSwap(nil, f) {
+		f.Close()
+		return h.whole.Load()
+	}
+	return f
 }
 
 // Release serves the last close(2) and munmap(2).
@@ -109,6 +150,9 @@ func (h *fileHandle) Release(context.Context) syscall.Errno {
 
 // Close implements io.Closer for the Mount.
 func (h *fileHandle) Close() error {
+	if f := h.whole.Load(); f != nil {
+		return f.Close()
+	}
 	if h.file != nil {
 		return h.file.Close()
 	}

@@ -2,14 +2,18 @@ package fs
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/posixtest"
 	"golang.org/x/sys/unix"
@@ -274,6 +278,60 @@ func TestLargeCommitFile(t *testing.T) {
 	}
 	f.Close()
 	wantBytes(t, path, p)
+}
+
+// TestRandomReads: a lazily served file that is read at random, without a rest, is materialised at once, and read from there through the same handle.
+func TestRandomReads(t *testing.T) {
+	m := needPassthrough(t, daemonConfig{})
+	// A safetensors file of one tensor, so that reading it decodes blocks: noise in the low bits of floats around 1.
+	words := noise(1, 1<<20)
+	for i := 0; i < len(words); i += 4 {
+		words[i+2], words[i+3] = words[i+2]&0x7f|0x80, 0x3f
+	}
+	p := bytes.Repeat(words, smallFile>>20+1)
+	header := fmt.Sprintf(`{"w":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}`, len(p)/4, len(p))
+	header += strings.Repeat(" ", 4096-8-len(header))
+	p = slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), []byte(header), p)
+	write(t, m.main("big.safetensors"), p)
+	id := m.snapshot("big")
+	m.run("drop", nil)
+	f, err := os.OpenFile(m.path("commits", id.String(), "big.safetensors"), os.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	buf, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // aligned
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(buf)
+	page := 0
+	read := func() {
+		page = (page + 1237) % (len(p) / len(buf))
+		off := page * len(buf)
+		if n, err := f.ReadAt(buf, int64(off)); err != nil || !bytes.Equal(buf[:n], p[off:][:len(buf)]) {
+			t.Fatalf("page %d: %d bytes, %v", page, n, err)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); m.count().Cached == 0; {
+		for range 50 {
+			read()
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not materialised while it was read")
+		}
+	}
+	read() // finds it
+	var before, after int64
+	m.run("decoded", &before)
+	for range 200 {
+		read()
+	}
+	if m.run("decoded", &after); before == 0 || after != before {
+		t.Errorf("%d blocks decoded until the file was whole, and %d by reads after", before, after-before)
+	}
+	m.run("drop", nil)
+	read()
 }
 
 // TestReaderOutlivesDaemon: who reads a file that is passed through does not notice that the daemon was killed.

@@ -89,6 +89,9 @@ func (c *Files) Close() error {
 	return nil
 }
 
+// touchAfter is how old a file's time of use may be: writing it takes as long as the rest of an open.
+const touchAfter = time.Minute
+
 // Open returns the file called id, opened read-only, and marks it used. The caller closes it.
 func (c *Files) Open(id oid.ID) (*os.File, bool) {
 	c.mu.Lock()
@@ -106,14 +109,16 @@ func (c *Files) Open(id oid.ID) (*os.File, bool) {
 		c.forget(id, el)
 		return nil, false
 	}
-	if st, err := f.Stat(); err != nil || st.Size() != size {
+	st, err := f.Stat()
+	if err != nil || st.Size() != size {
 		f.Close()
 		c.forget(id, el)
 		os.Remove(c.path(id))
 		return nil, false
 	}
-	now := time.Now()
-	os.Chtimes(c.path(id), now, now) // keeps the order over a restart; losing it costs a worse choice later
+	if now := time.Now(); now.Sub(st.ModTime()) > touchAfter {
+		os.Chtimes(c.path(id), now, now) // keeps the order over a restart; losing it costs a worse choice later
+	}
 	return f, true
 }
 

@@ -73,6 +73,14 @@ const (
 	readCold priority = false // only a chain did: first to go, unless used again
 )
 
+// has says whether the block is there or being decoded.
+func (c *blockCache) has(k blockKey) bool {
+	sh := c.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.all[k] != nil
+}
+
 // acquire returns the block pinned. If fill is true the caller must decode it and then call fill or fail; otherwise wait
 // first.
 func (c *blockCache) acquire(k blockKey, prio priority) (b *block, fill bool) {

@@ -53,9 +53,15 @@ func (in *input) trim() {
 func (s *Store) evalRange(ctx context.Context, sc *scratch, level int, m *blobMeta, dst []byte, off int64) error {
 	in := &sc.inputs[level]
 	return s.eval(ctx, m, in, dst, off, func(bm *blobMeta, p []byte, at int64) error {
+		if len(in.buf) > wideInput*len(dst) {
+			return s.copyBlocks(ctx, bm, p, at, readCold)
+		}
 		return s.decodeRange(ctx, sc, level+1, bm, p, at)
 	})
 }
+
+// wideInput is how many times its output an input is at which the next range most likely needs the same again: sources are then read through the cache.
+const wideInput = 4
 
 // evalBlock is evalRange by way of the block cache, for readers at random.
 func (s *Store) evalBlock(ctx context.Context, m *blobMeta, dst []byte, off int64) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -216,6 +217,23 @@ func TestDerivedReadsFewBlocks(t *testing.T) {
 		if n := s.Counters().BlocksDecoded - before; n != tc.blocks {
 			t.Errorf("%s: a page decoded %d blocks, want %d", name, n, tc.blocks)
 		}
+	}
+}
+
+// A transpose needs its whole source for any range; a pass over it still decodes the source about once.
+func TestWholeTransposeDecodesItsSourceOnce(t *testing.T) {
+	const rows, cols = 2000, 1024
+	s, _ := newStore(t, Options{})
+	w := gauss(testRand(3), dtype.F32, rows*cols, 0.02)
+	mustIngest(t, s, shaped(s, mat("w", dtype.F32, rows, cols, w)), Hint{})
+	x := mat("x", dtype.F32, cols, rows, transposed(w, rows, cols, 4))
+	res := mustIngest(t, s, shaped(s, x), Hint{})
+	s.DropCache()
+	before := s.Counters()
+	materializeTo(t, mustOpen(t, s, res.Manifest), filepath.Join(t.TempDir(), "out"), true)
+	after := s.Counters()
+	if n, most := after.BytesDecoded-before.BytesDecoded, int64(3*len(w)); after.DerivedStored != 1 || n > most {
+		t.Errorf("%d derived blobs; %d bytes decoded for %d", after.DerivedStored, n, len(w))
 	}
 }
 

@@ -45,6 +45,24 @@ func (s *Store) fetcher() {
 	}
 }
 
+// fetchAt is for a read at random: the disk is asked for all links of a chain at once, where decoding would wait for one after the other. A blob that stands
+// alone is read at once anyway.
+func (f *File) fetchAt(off, n int64) {
+	if f.s.disk == nil {
+		return
+	}
+	i, start := f.segment(off)
+	seg := &f.m.Segments[i]
+	if seg.Blob.IsZero() {
+		return
+	}
+	if m := f.s.metas.get(seg.Blob); m != nil && (m.info.Base.IsZero() || f.s.blocks.has(keyOf(m, int((off-start)/m.blockLen())))) {
+		return
+	}
+	in := (off - start) / delta.BlockSize * delta.BlockSize
+	f.s.fetchBlob(seg.Blob, in, min((off+n-start+delta.BlockSize-1)/delta.BlockSize*delta.BlockSize, seg.Length))
+}
+
 func (f *File) fetchNow(w span) {
 	i, start := f.segment(w.from)
 	for at := w.from; at < w.to && f.s.ctx.Err() == nil; i++ {
@@ -71,6 +89,9 @@ func (s *Store) fetchChain(id oid.ID, from, to int64, links int) {
 		}
 		lo, hi := info.Stored*from/info.RawSize, info.Stored*to/info.RawSize+headerGuess
 		s.disk.Prefetch(info, lo, hi-lo)
+		if lo > 0 && s.metas.get(id) == nil {
+			s.disk.Prefetch(info, 0, headerGuess)
+		}
 		if info.Base.IsZero() {
 			return
 		}

@@ -97,6 +97,9 @@ func (f *File) readAhead(off, n int64) {
 		return // what is decoded ahead would not stay until it is read
 	}
 	ahead, disk := f.streams.observe(off, n, limit)
+	if disk.from >= disk.to && ahead.from >= ahead.to && n < longRead {
+		f.fetchAt(off, n)
+	}
 	f.fetch(disk)
 	to := min(ahead.to, f.m.Size)
 	for from := ahead.from; from < to; from += aheadTasks {
