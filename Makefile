@@ -31,11 +31,11 @@ lint:
 	$(GO) test ./internal/archtest
 	$(GO) mod tidy -diff
 
-# Unit tests under the race detector (which needs cgo and a C compiler; without one they run plain, and say so), and the codecs in full without it, with assembly and without.
+# Unit tests under the race detector (which needs cgo and a C compiler; without one they run plain, and say so), and the codecs and stores in full without it, with assembly and without.
 race:
 	@if command -v $${CC:-gcc} >/dev/null; then echo "unit tests with -race"; CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /integration); \
 	else echo "NOT RUN WITH -race: no C compiler; running the unit tests without it"; $(GO) test $$($(GO) list ./... | grep -v /integration); fi
-	$(GO) test ./delta/...
+	$(GO) test ./delta/... ./vcs/content ./objstore/local
 	$(GO) test -tags purego,noasm ./delta/...
 
 # Each fuzz target for FUZZTIME; the corpus in testdata/fuzz is always run by the unit tests.

@@ -44,9 +44,7 @@ func approximation(p lossy.Params, bases ...oid.ID) Approximation {
 
 // TestApproximateExtents: a tensor of two extents, whose rows go over blocks and extents.
 func TestApproximateExtents(t *testing.T) {
-	if testing.Short() {
-		t.Skip("16 MiB tensors")
-	}
+	large(t, "16 MiB tensors")
 	s, b := newStore(t, Options{Workers: 1})
 	matrices2D(s, 1000)
 	r := testRand(1)

@@ -133,9 +133,7 @@ func TestBaseOfAnotherLength(t *testing.T) {
 
 // The k-th extent finds the k-th extent.
 func TestExtentsFindTheirBase(t *testing.T) {
-	if testing.Short() {
-		t.Skip("33 MiB")
-	}
+	large(t, "33 MiB")
 	s, b := newStore(t, Options{})
 	w := noise(9, 2*extentLen+4096*4)
 	fixedLayout(s, &format.Layout{
@@ -163,9 +161,7 @@ func TestExtentsFindTheirBase(t *testing.T) {
 // The storage of a flat buffer is named by the first of its views, and all its extents find those of the previous version, also when others of that
 // name were stored since.
 func TestExtentsOfAFlatBuffer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("33 MiB")
-	}
+	large(t, "33 MiB")
 	for _, at := range []int64{0, extentLen + 4096} { // of the first view
 		s, b := newStore(t, Options{})
 		w := noise(9, 2*extentLen+4096*4)

@@ -55,7 +55,7 @@ func TestSlicesOfAFlatBuffer(t *testing.T) {
 // TestFlatBufferAgain: the next partition is a difference to the one before, not made of pieces of it.
 func TestFlatBufferAgain(t *testing.T) {
 	s, b := newStore(t, Options{})
-	w := gauss(testRand(11), dtype.F32, 1_500_000, 0.02)
+	w := gauss(testRand(11), dtype.F32, thinner(1_500_000, 400_000), 0.02)
 	first := storeFlat(t, s, w)
 	w2 := sparseStep(w, 1)
 	second := storeFlat(t, s, w2)

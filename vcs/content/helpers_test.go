@@ -21,6 +21,7 @@ import (
 	"coral/delta/format/dtype"
 	"coral/internal/errs"
 	"coral/internal/oid"
+	"coral/internal/race"
 	"coral/objstore"
 	"coral/vcs/object"
 )
@@ -152,6 +153,23 @@ func (b *memBackend) blobs() []objstore.Record {
 		}
 	}
 	return out
+}
+
+// large skips a test of large files in short runs, and under the race detector, which takes minutes for them: there they are computed by the same
+// goroutines as the small files of the other tests. `make race` runs all of them without it.
+func large(t *testing.T, what string) {
+	t.Helper()
+	if testing.Short() || race.Enabled {
+		t.Skip(what)
+	}
+}
+
+// thinner returns n, or fewer under the race detector.
+func thinner(n, racing int) int {
+	if race.Enabled {
+		return racing
+	}
+	return n
 }
 
 func newStore(t testing.TB, opts Options) (*Store, *memBackend) {

@@ -95,9 +95,7 @@ func (w weights) ReadAt(p []byte, off int64) (int, error) {
 // A file of large tensors goes in and comes out in bounded memory. The daemon's bound is 400 MiB with everything; this
 // measures the heap of the content store alone, garbage included.
 func TestMemoryIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a file of 1 GiB")
-	}
+	large(t, "a file of 1 GiB")
 	const size, limit = 1 << 30, 330 << 20
 	var peak, calls atomic.Uint64
 	seen := func() {

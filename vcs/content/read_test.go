@@ -319,7 +319,7 @@ func TestCancelledDecoderDoesNotFailOthers(t *testing.T) {
 
 func TestSparseFileStaysSparse(t *testing.T) {
 	s, _ := newStore(t, Options{})
-	const size = 256 << 20
+	size := int64(thinner(256<<20, 48<<20))
 	r := zeros(size)
 	res, err := s.Ingest(t.Context(), r, size, Hint{Path: "sparse"})
 	if err != nil {

@@ -33,7 +33,7 @@ func TestRealFiles(t *testing.T) {
 				t.Errorf("%s: format %s, want %s", path, got, w)
 			}
 		}
-		for n := 0; n < len(data); n += 1 + len(data)/20 {
+		for n := 0; n < len(data); n += 1 + len(data)/thinner(20, 4) {
 			f := mustOpen(t, s, mustIngest(t, s, data[:n], Hint{Path: path, Prev: res.Manifest}).Manifest)
 			got := make([]byte, n)
 			if _, err := f.ReadAt(t.Context(), got, 0); n > 0 && (err != nil || !bytes.Equal(got, data[:n])) {

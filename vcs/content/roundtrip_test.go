@@ -141,7 +141,7 @@ func TestManifestOfModel(t *testing.T) {
 func TestManyTinyTensors(t *testing.T) {
 	s, b := newStore(t, Options{})
 	l := &format.Layout{Format: format.TorchZip}
-	const n = 100_000
+	n := thinner(100_000, 5000)
 	for i := range int64(n) {
 		l.Payloads = append(l.Payloads, format.Payload{Offset: i * 100, Length: 4, DType: dtype.F32, Name: fmt.Sprintf("state.%d.step", i)})
 	}
@@ -153,10 +153,10 @@ func TestManyTinyTensors(t *testing.T) {
 		t.Errorf("%d blobs", got)
 	}
 	l.Payloads = l.Payloads[:0]
-	for i := range int64(20_000) {
+	for i := range int64(n / 5) {
 		l.Payloads = append(l.Payloads, format.Payload{Offset: 10 + i*1100, Length: 1000, DType: dtype.F32, Name: fmt.Sprintf("p.%d", i)})
 	}
-	data = noise(5, 20_000*1100)
+	data = noise(5, n/5*1100)
 	res = mustIngest(t, s, data, Hint{})
 	checkFile(t, s, res.Manifest, data)
 }
@@ -270,7 +270,8 @@ func TestShortRead(t *testing.T) {
 func TestPutErrorAndCancel(t *testing.T) {
 	boom := errors.New("boom")
 	s, b := newStore(t, Options{Workers: 2})
-	data := noise(11, 20<<20)
+	size := thinner(20<<20, 8<<20)
+	data := noise(11, size)
 	var n atomic.Int64
 	b.onPut = func(r objstore.Record) error {
 		if n.Add(1) == 20 {
@@ -283,7 +284,7 @@ func TestPutErrorAndCancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	b.onPut = func(r objstore.Record) error { cancel(); return nil }
-	if _, err := s.Ingest(ctx, bytes.NewReader(noise(12, 20<<20)), 20<<20, Hint{}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Ingest(ctx, bytes.NewReader(noise(12, size)), int64(size), Hint{}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled ingest: %v", err)
 	}
 	b.onPut = nil
