@@ -10,7 +10,9 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,19 +25,33 @@ import (
 
 // trained is an F32 matrix of rows × 256 after some steps of a run: every value moves a little each step.
 func trained(rows, steps int) []float32 {
-	w := make([]float32, rows*256)
-	r := rand.New(rand.NewPCG(7, 7))
-	for i := range w {
-		w[i] = float32(r.NormFloat64() * 0.05)
+	trainings.Lock()
+	defer trainings.Unlock()
+	run := trainings.run[rows]
+	if run == nil {
+		run = [][]float32{make([]float32, rows*256)}
+		r := rand.New(rand.NewPCG(7, 7))
+		for i := range run[0] {
+			run[0][i] = float32(r.NormFloat64() * 0.05)
+		}
 	}
-	for s := range steps {
+	for s := len(run) - 1; s < steps; s++ {
+		w := slices.Clone(run[s])
 		r := rand.New(rand.NewPCG(8, uint64(s)))
 		for i := range w {
 			w[i] += float32(r.NormFloat64() * 2e-4)
 		}
+		run = append(run, w)
 	}
-	return w
+	trainings.run[rows] = run
+	return slices.Clone(run[steps])
 }
+
+// trainings keeps what trained has computed, by rows and steps: some tests want the same.
+var trainings = struct {
+	sync.Mutex
+	run map[int][][]float32
+}{run: map[int][][]float32{}}
 
 func floats(w []float32) string {
 	b := make([]byte, 0, 4*len(w))
