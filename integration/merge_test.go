@@ -71,18 +71,74 @@ func TestMergeReference(t *testing.T) {
 			args = append(args, file(name))
 		}
 	}
-	lines := strings.Split(strings.TrimSpace(mounttest.Exec(t, py, args...)), "\n")
-	if len(lines) != len(merges) {
-		t.Fatalf("%d results of %d merges", len(lines), len(merges))
+	compareMerges(t, len(merges), mounttest.Exec(t, py, args...), func(i int) string { return fmt.Sprintf("%s of %v", merges[i].strategy, merges[i].with) })
+
+	args = []string{script, "recipe"}
+	for i, text := range gradedRecipes {
+		branch := fmt.Sprintf("y%d", i)
+		r.Coral("branch", branch, "a")
+		yaml, out := filepath.Join(dir, branch+".yaml"), filepath.Join(dir, branch+".safetensors")
+		must(t, os.WriteFile(yaml, []byte(text), 0o644))
+		r.Coral("merge", "-b", branch, "--recipe", yaml)
+		must(t, os.WriteFile(out, []byte(r.Coral("cat", branch+":m.safetensors")), 0o644))
+		if i > 0 {
+			args = append(args, "--")
+		}
+		args = append(args, yaml, out, file("base"), file("a"), file("b"))
 	}
-	for i, c := range merges {
+	compareMerges(t, len(gradedRecipes), mounttest.Exec(t, py, args...), func(i int) string { return gradedRecipes[i] })
+}
+
+// gradedRecipes have parameters that depend on the tensor: the first is mergekit's own example. Sides are a and b, the base is main.
+var gradedRecipes = []string{
+	`slices:
+  - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]
+merge_method: slerp
+base_model: a
+parameters:
+  t:
+    - {filter: bias, value: [0.1, 0.5, 0.3, 0.7, 1]}
+    - {filter: mlp, value: [1, 0.5, 0.7, 0.3, 0]}
+    - filter: weight
+      value: [0.2, 0.9, 0.4]
+    - value: 0.5
+`,
+	`models:
+  - model: a
+    parameters: {weight: [0.1, 0.9]}
+  - model: b
+    parameters:
+      weight: [{filter: layer, value: [1, 0.25, 0.5]}, {filter: "*", value: 0.75}]
+merge_method: linear
+parameters: {normalize: [{filter: head, value: false}, {value: true}]}
+`,
+	`slices:
+  - sources:
+      - {model: main}
+      - {model: a, parameters: {density: [0.2, 0.8]}}
+      - {model: b, parameters: {density: [{filter: layer.2, value: 0.5}], weight: 0.3}}
+    parameters: {weight: [{filter: embed, value: 0.6}], lambda: [0.5, 1.5]}
+merge_method: ties
+base_model: main
+parameters: {weight: 1}
+`,
+}
+
+// compareMerges looks at the lines of the reference.
+func compareMerges(t *testing.T, n int, out string, name func(i int) string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != n {
+		t.Fatalf("%d results of %d merges", len(lines), n)
+	}
+	for i := range n {
 		var got struct{ Elements, Different int }
 		if err := json.Unmarshal([]byte(lines[i]), &got); err != nil {
 			t.Fatalf("%s: %v", lines[i], err)
 		}
 		if got.Elements == 0 || got.Different > got.Elements/500 {
-			t.Errorf("%s of %v: %s", c.strategy, c.with, lines[i])
+			t.Errorf("%s: %s", name(i), lines[i])
 		}
-		t.Logf("%s of %v: %s", c.strategy, c.with, lines[i])
+		t.Logf("%s: %s", name(i), lines[i])
 	}
 }

@@ -32,6 +32,8 @@ type MergeOptions struct {
 	Unrelated bool     // without a common ancestor the base is an empty tree; else it is an error
 	NoFF      bool     // make a commit where the branch could just move
 	Strategy  method.Spec
+	Settings  []method.Setting // see merge.Options
+	Layers    int              // see merge.Options
 	Rules     []merge.Rule
 	Fallback  string // see merge.Options
 	All       bool   // see merge.Options
@@ -49,14 +51,16 @@ type MergeOptions struct {
 
 // MergeRecipe is how a merge was made: with the same recipe the same tree comes out, on any machine. JSON names are a promise.
 type MergeRecipe struct {
-	Version  int          `json:"version"` // 1
-	Sides    []oid.ID     `json:"sides"`   // commits, ours first
-	Base     oid.ID       `json:"base,omitzero"`
-	Strategy method.Spec  `json:"strategy"`
-	Rules    []merge.Rule `json:"rules,omitempty"`
-	Fallback string       `json:"fallback,omitempty"`
-	All      bool         `json:"all,omitempty"`
-	Soup     *Soup        `json:"soup,omitempty"` // how the sides were chosen
+	Version  int              `json:"version"` // 1
+	Sides    []oid.ID         `json:"sides"`   // commits, ours first
+	Base     oid.ID           `json:"base,omitzero"`
+	Strategy method.Spec      `json:"strategy"`
+	Settings []method.Setting `json:"settings,omitempty"` // parameters of the strategy that depend on the tensor
+	Layers   int              `json:"layers,omitempty"`
+	Rules    []merge.Rule     `json:"rules,omitempty"`
+	Fallback string           `json:"fallback,omitempty"`
+	All      bool             `json:"all,omitempty"`
+	Soup     *Soup            `json:"soup,omitempty"` // how the sides were chosen
 }
 
 // Soup is how the ingredients of a greedy soup were chosen. JSON names are a promise.
@@ -308,7 +312,7 @@ func (j *merging) base(ctx context.Context) error {
 // trees merges and commits.
 func (j *merging) trees(ctx context.Context) error {
 	o := merge.Options{
-		Default: j.opts.Strategy, Rules: j.opts.Rules, Fallback: cmp.Or(j.opts.Fallback, method.Fail), All: j.opts.All || j.opts.Models != nil,
+		Default: j.opts.Strategy, Settings: j.opts.Settings, Layers: j.opts.Layers, Rules: j.opts.Rules, Fallback: cmp.Or(j.opts.Fallback, method.Fail), All: j.opts.All || j.opts.Models != nil,
 		DryRun: j.opts.DryRun, TempDir: j.r.Dir, Progress: j.opts.Progress,
 	}
 	var err error
@@ -322,7 +326,10 @@ func (j *merging) trees(ctx context.Context) error {
 		}
 		o.Sides = append(o.Sides, root)
 	}
-	j.res.Recipe = &MergeRecipe{Version: 1, Sides: j.res.Sides, Base: j.res.Base, Strategy: o.Default, Rules: o.Rules, Fallback: o.Fallback, All: o.All, Soup: j.opts.Soup}
+	j.res.Recipe = &MergeRecipe{
+		Version: 1, Sides: j.res.Sides, Base: j.res.Base, Strategy: o.Default, Settings: o.Settings, Layers: o.Layers,
+		Rules: o.Rules, Fallback: o.Fallback, All: o.All, Soup: j.opts.Soup,
+	}
 	if j.opts.Dir != "" {
 		return j.draft(ctx, o)
 	}

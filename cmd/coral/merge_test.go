@@ -30,7 +30,7 @@ func TestMergeGolden(t *testing.T) {
 	w.write("b/m.safetensors", model(5, 2))
 	w.write("b/config.json", `{"lr": 3}`)
 	w.write("ties.yaml", "merge_method: ties\nbase_model: base\nmodels:\n  - model: base\n  - model: b\n    parameters: {weight: 1, density: 0.5}\n  - model: main\n    parameters: {weight: 0.5, density: 0.5}\ndtype: bfloat16\n")
-	w.write("wrong.yaml", "merge_method: slerp\nbase_model: b\nmodels:\n  - model: main\n  - model: b\nparameters:\n  t:\n    - filter: mlp\n      value: [0, 1]\n")
+	w.write("wrong.yaml", "merge_method: slerp\nbase_model: b\nmodels:\n  - model: main\n  - model: b\nparameters:\n  t:\n    - filter: mlp\n      value: [0, yes]\n    - value: {a: 1}\n")
 	w.session("merge.golden", []string{
 		"init $BASE/models", "add $BASE/base/m.safetensors $BASE/base/config.json", "snapshot -m base", "tag base", "branch b", "branch c",
 		"add $BASE/a/m.safetensors $BASE/a/config.json", "snapshot -m a", "add -b b $BASE/b/m.safetensors $BASE/b/config.json", "snapshot -b b -m b",

@@ -2,22 +2,26 @@
 
   merge_reference.py make DIR               writes base, a, b, c.safetensors: small models of F32, F16 and BF16 tensors
   merge_reference.py check SPEC.json OUT BASE SIDE... [-- SPEC.json OUT BASE SIDE...]...   compares merged files with the reference; prints a line of JSON for each
+  merge_reference.py recipe RECIPE.yaml OUT BASE SIDE... [-- …]...         the same, with the parameters that mergekit would take for each tensor from its recipe; sides in the order of the
+                                                                          recipe's models without the base, which for slerp is the first side
 
 SPEC.json is the "strategy" of the label merge.recipe. torch rounds float64 to BF16 and F16 twice, by way of float32, so that a few elements are a step off. Nothing here is taken from Coral: the masks of dare are computed from their description.
 """
 import hashlib
 import json
+import re
 import struct
 import sys
 
 import numpy as np
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 
 def make(where):
     rng = np.random.default_rng(5)
-    shapes = {"embed": (300, 64), "layer.0.weight": (64, 64), "layer.0.bias": (64,), "head": (7, 64), "scale": (1,), "zero": (16,)}
+    shapes = {"embed": (300, 64), "layer.0.weight": (64, 64), "layer.0.bias": (64,), "layer.1.weight": (48, 32), "layer.2.weight": (48, 32), "layer.3.mlp.weight": (48, 32), "head": (7, 64), "scale": (1,), "zero": (16,)}
     kinds = {"layer.0.weight": torch.bfloat16, "head": torch.float16}
     base = {k: rng.normal(0, 0.05, s) for k, s in shapes.items()}
     base["zero"][:] = 0
@@ -127,6 +131,67 @@ def reference(s, name, base, sides):
     return task(s, name, base, sides)
 
 
+def evaluate(name, setting, t):
+    """mergekit's evaluate_setting (mergekit/config.py), of what YAML gives."""
+    if not isinstance(setting, list):
+        return setting
+    if all(isinstance(e, (int, float)) for e in setting):
+        scaled = t * (len(setting) - 1)
+        i = int(scaled)
+        frac = scaled - i
+        return (1 - frac) * setting[i] + frac * setting[min(len(setting) - 1, i + 1)]
+    for c in setting:
+        if c.get("filter") in (None, "*") or c["filter"] in name:
+            return evaluate(name, c["value"], t)
+    return None
+
+
+def layer_places(names):
+    """t of each tensor: mergekit counts layers by the first number between dots; what has none is at 0."""
+    found = {n: re.search(r"\.(\d+)\.", n) for n in names}
+    count = {}
+    for n, m in found.items():
+        if m:
+            count[n[: m.start()]] = max(count.get(n[: m.start()], 0), int(m.group(1)) + 1)
+    out = {}
+    for n, m in found.items():
+        layers = count[n[: m.start()]] if m else 0
+        out[n] = 0 if not m else 1 if layers == 1 else int(m.group(1)) / (layers - 1)
+    return out
+
+
+DEFAULTS = {"ties": {"normalize": True}, "linear": {"normalize": True}, "dare_linear": {"rescale": True}, "dare_ties": {"rescale": True}}
+
+
+def from_recipe(path):
+    """Returns what gives the parameters of a tensor."""
+    with open(path) as f:
+        recipe = yaml.safe_load(f)
+    slice_ = (recipe.get("slices") or [{}])[0]
+    models = recipe.get("models") or slice_["sources"]
+    levels = [slice_.get("parameters") or {}, recipe.get("parameters") or {}]
+    if recipe["merge_method"] != "slerp":
+        models = [m for m in models if m["model"] != recipe.get("base_model")]
+
+    def parameter(key, name, t, default, own=None):
+        for level in ([own.get("parameters") or {}] if own else []) + levels:
+            if key in level and (v := evaluate(name, level[key], t)) is not None:
+                return v
+        return default
+
+    def of(name, t):
+        method = recipe["merge_method"]
+        s = {"method": method.replace("_", "-"), "lambda": parameter("lambda", name, t, 1.0), "gamma": parameter("gamma", name, t, 0.01), "t": parameter("t", name, t, None)}
+        for key in ("normalize", "rescale"):
+            s[key] = bool(parameter(key, name, t, DEFAULTS.get(method, {}).get(key, False)))
+        s["rescale"] = "l1" if s["rescale"] else "none"
+        s["weights"] = [parameter("weight", name, t, None, m) for m in models]
+        s["density"] = [parameter("density", name, t, 1.0, m) for m in models]
+        return s
+
+    return of
+
+
 def ordered(x):
     """Floats of a tensor as integers in the same order: their difference counts steps."""
     wide = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}[x.dtype]
@@ -135,17 +200,22 @@ def ordered(x):
     return np.where(i < 0, -top - i, i)
 
 
-def check(spec, out, base, sides):
-    with open(spec) as f:
+def from_spec(path):
+    with open(path) as f:
         s = json.load(f)
+    return lambda name, t: s
+
+
+def check(spec, out, base, sides):
     out, base, sides = load_file(out), load_file(base), [load_file(p) for p in sides]
     res = {"tensors": 0, "elements": 0, "different": 0, "max_ulp": 0}
+    places = layer_places(out)
     for name, got in out.items():
         if not got.is_floating_point() or all(torch.equal(x[name], sides[0][name]) for x in sides):
             assert torch.equal(got, sides[0][name]), name
             continue
         to64 = lambda x: x[name].to(torch.float64).flatten().numpy()
-        ref = reference(s, name, to64(base), [to64(x) for x in sides])
+        ref = reference(spec(name, places[name]), name, to64(base), [to64(x) for x in sides])
         want = torch.from_numpy(ref).to(got.dtype)
         ulp = np.abs(ordered(got) - ordered(want))
         res["tensors"] += 1
@@ -162,5 +232,6 @@ if __name__ == "__main__":
         args = sys.argv[2:]
         while args:
             end = args.index("--") if "--" in args else len(args)
-            check(args[0], args[1], args[2], args[3:end])
+            read = from_recipe if sys.argv[1] == "recipe" else from_spec
+            check(read(args[0]), args[1], args[2], args[3:end])
             args = args[end + 1 :]

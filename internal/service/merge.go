@@ -160,7 +160,7 @@ func (r *MergeRequest) options() (vcs.MergeOptions, error) {
 	if o.Models == nil {
 		sides = 1 + len(o.With)
 	}
-	check := merge.Options{Default: o.Strategy, Rules: o.Rules, Fallback: o.Fallback}
+	check := merge.Options{Default: o.Strategy, Settings: o.Settings, Rules: o.Rules, Fallback: o.Fallback}
 	if check.Fallback == "" {
 		check.Fallback = method.Fail
 	}
@@ -184,7 +184,7 @@ func (r *MergeRequest) strategy(o *vcs.MergeOptions) (err error) {
 		if err != nil {
 			return err
 		}
-		o.Models, o.Base, o.Strategy, o.With = rec.Models, rec.Base, rec.Spec, nil
+		o.Models, o.Base, o.Strategy, o.Settings, o.Layers, o.With = rec.Models, rec.Base, rec.Spec, rec.Settings, rec.Layers, nil
 		if o.Fallback == "" {
 			o.Fallback = method.Ours // mergekit copies everything else from one model
 		}

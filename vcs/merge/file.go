@@ -155,7 +155,10 @@ func (m *merger) decide(ctx context.Context, p *plan, name string) error {
 			}
 		}
 	}
-	spec := m.strategy(p.path, name)
+	spec, err := m.spec(p, name)
+	if err != nil {
+		return err
+	}
 	if equal && !(m.All && spec.Computes() && !spec.KeepsEqual()) {
 		p.takeFrom(name, ts, 0)
 		return nil

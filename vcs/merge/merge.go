@@ -49,10 +49,12 @@ type Options struct {
 	Base     oid.ID   // a tree; zero: an empty one
 	Sides    []oid.ID // trees, ours first; two at least
 	Default  method.Spec
-	Rules    []Rule // the first that matches goes before Default
-	Fallback string // method.Fail, Ours or Theirs, for what a strategy that computes cannot: files without tensors, integers, other shapes
-	All      bool   // compute all tensors in which sides differ
-	DryRun   bool   // only plan
+	Settings []method.Setting // parameters of Default that depend on the tensor
+	Layers   int              // how many layers a model must have, where it has any; 0: any number
+	Rules    []Rule           // the first that matches goes before Default
+	Fallback string           // method.Fail, Ours or Theirs, for what a strategy that computes cannot: files without tensors, integers, other shapes
+	All      bool             // compute all tensors in which sides differ
+	DryRun   bool             // only plan
 	TempDir  string
 	Progress func(path string, done, total int64) // bytes of files that are made; may be nil
 }
@@ -102,6 +104,9 @@ func (o *Options) CheckFor(sides int) error {
 	if err := o.Default.Check(sides); err != nil {
 		return err
 	}
+	if err := o.Default.CheckSettings(o.Settings, sides); err != nil {
+		return err
+	}
 	switch o.Fallback {
 	case method.Fail, method.Ours:
 	case method.Theirs:
@@ -125,8 +130,8 @@ func (o *Options) CheckFor(sides int) error {
 	return nil
 }
 
-// strategy returns the method for a file, or for one of its tensors.
-func (o *Options) strategy(file, tensor string) method.Spec {
+// strategy returns the method for a file, or for one of its tensors. plain is false for Default, which has settings.
+func (o *Options) strategy(file, tensor string) (s method.Spec, plain bool) {
 	for _, r := range o.Rules {
 		glob, name, forTensors := strings.Cut(r.Glob, ":")
 		if forTensors && (tensor == "" || !matches(name, tensor)) {
@@ -137,10 +142,10 @@ func (o *Options) strategy(file, tensor string) method.Spec {
 			p = path.Base(file)
 		}
 		if matches(glob, p) {
-			return r.Spec
+			return r.Spec, true
 		}
 	}
-	return o.Default
+	return o.Default, false
 }
 
 func matches(glob, name string) bool {
@@ -180,6 +185,21 @@ type merger struct {
 	total int64
 	res   Result
 	buf   buffers
+
+	layers layers // of the model in the directory that is merged
+}
+
+// spec returns the method for a tensor.
+func (m *merger) spec(p *plan, name string) (method.Spec, error) {
+	s, plain := m.strategy(p.path, name)
+	if plain || len(m.Settings) == 0 {
+		return s, nil
+	}
+	s, err := s.With(m.Settings, len(p.sides), name, m.layers.place(name))
+	if err != nil {
+		return s, fmt.Errorf("tensor %s: %w", name, err)
+	}
+	return s, nil
 }
 
 func (m *merger) conflict(path, tensor, why string, args ...any) {

@@ -94,7 +94,7 @@ func (m *merger) alike(ctx context.Context, p *plan, a, b *action) (bool, error)
 	if x.Offset != y.Offset || x.Length != y.Length || x.DType != y.DType || !sameShape(x, y) || !slices.Equal(x.Stride, y.Stride) {
 		return false, nil
 	}
-	if a.verb != b.verb || a.side != b.side || a.spec.Method != b.spec.Method {
+	if a.verb != b.verb || a.side != b.side || !a.spec.Equal(b.spec) {
 		return false, nil
 	}
 	for _, v := range append([]*version{p.base}, p.sides...) {

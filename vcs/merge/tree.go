@@ -55,6 +55,10 @@ func (m *merger) dir(ctx context.Context, path string, base *object.Entry, sides
 		}
 	}
 	slices.Sort(names) // what only the base has is gone on all sides
+	here, err := m.count(ctx, path, trees[0])
+	if err != nil {
+		return nil, err
+	}
 	out := &object.Tree{}
 	for _, name := range slices.Compact(names) {
 		entries := make([]*object.Entry, len(sides))
@@ -65,6 +69,7 @@ func (m *merger) dir(ctx context.Context, path string, base *object.Entry, sides
 		if path != "" {
 			p = path + "/" + name
 		}
+		m.layers = here // a directory before has set its own
 		e, err := m.entry(ctx, p, find(b, name), entries, depth)
 		if err != nil {
 			return nil, err
@@ -182,7 +187,7 @@ func (m *merger) leaf(ctx context.Context, path string, base *object.Entry, side
 			return m.settle(path, base, sides, changed), nil
 		}
 	}
-	s := m.strategy(path, "")
+	s, _ := m.strategy(path, "")
 	if s.Computes() {
 		s.Method = m.Fallback
 	}
