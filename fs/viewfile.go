@@ -12,6 +12,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"coral/internal/oid"
+	"coral/vcs/object"
 	"coral/vcs/tensor"
 	"coral/vcs/view"
 )
@@ -74,8 +75,31 @@ func planOf(m *Mount, manifest oid.ID) func() (*view.Plan, error) {
 		}
 		m.viewSizes.making <- struct{}{}
 		defer func() { <-m.viewSizes.making }()
-		return view.New(mf)
+		d, err := m.details(manifest, mf)
+		if err != nil {
+			return nil, err
+		}
+		return view.New(mf, d)
 	}
+}
+
+// details returns what a stored file holds beside its tensors. Its pickles are read for that, and no tensor.
+func (m *Mount) details(manifest oid.ID, mf *object.Manifest) (d *view.Details, err error) {
+	if !view.HasDetails(mf) {
+		return nil, nil
+	}
+	src, file, err := m.original(manifest)
+	if err != nil {
+		return nil, err
+	}
+	if file != nil {
+		defer func() {
+			if cerr := file.Close(); err == nil {
+				err = cerr
+			}
+		}()
+	}
+	return view.ReadDetails(m.base, src, mf)
 }
 
 // planOfIndex returns what makes the plan of an index of shards.
@@ -184,7 +208,11 @@ func (n *viewFile) Getxattr(_ context.Context, name string, dest []byte) (uint32
 	if err != nil {
 		return 0, n.m.fail("getxattr", viewsName+"/…/"+n.manifest.Short(), err)
 	}
-	return copyXattr(dest, tensorsXattr(view.Tensors(mf)))
+	d, err := n.m.details(n.manifest, mf)
+	if err != nil {
+		return 0, n.m.fail("getxattr", viewsName+"/…/"+n.manifest.Short(), err)
+	}
+	return copyXattr(dest, tensorsXattr(view.Tensors(mf, d)))
 }
 
 // Listxattr serves listxattr(2): nothing.

@@ -40,7 +40,7 @@ func TestViewsWalk(t *testing.T) {
 		r.Snapshot("again", "--allow-empty")
 	}
 	out := mounttest.Exec(t, "find", viewOf(r), "-type", "f", "-name", "*.safetensors", "-size", "+0")
-	if n, want := strings.Count(out, "\n"), 4*11; n != want { // a branch and three commits
+	if n, want := strings.Count(out, "\n"), 4*12; n != want { // a branch and three commits
 		t.Errorf("find sees %d files, want %d:\n%s", n, want, out)
 	}
 	mounttest.Exec(t, "ls", "-lR", viewOf(r))

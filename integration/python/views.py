@@ -55,6 +55,39 @@ def gguf(path):
     return want
 
 
+def special():
+    """Quantised and sparse tensors, and what is no tensor."""
+    g = torch.Generator().manual_seed(5)
+    x = torch.randn(8, 20, generator=g)
+    s = (torch.rand(20, 30, generator=g) > 0.8) * torch.randn(20, 30, generator=g)
+    channels = torch.quantize_per_channel(x, torch.rand(8, generator=g).double() * 0.1 + 0.01, torch.arange(8), 0, torch.qint8)
+    return {"q8": torch.quantize_per_tensor(x, 0.05, 3, torch.qint8), "qu8": torch.quantize_per_tensor(x, 0.05, 128, torch.quint8), "q32": torch.quantize_per_tensor(x, 0.001, 0, torch.qint32),
+        "channels": channels, "coo": s.to_sparse(), "csr": s.to_sparse_csr(), "csc": s.to_sparse_csc(), "bsr": s.to_sparse_bsr((5, 5)),
+        "lr": 1e-3, "step": 7, "note": "é", "done": False, "none": None, "nan": float("nan"), "groups": [{"lr": 0.5, "betas": (0.9, 0.999)}]}
+
+
+def check_special(name):
+    want, got = special(), load_file(name)
+    with safe_open(name, framework="pt") as f:
+        meta = f.metadata()
+    quantized, values = json.loads(meta["coral.quantized"]), json.loads(meta["coral.values"])
+    for k in ("q8", "qu8", "q32", "channels"):
+        q, i = quantized[k], got[k]
+        assert torch.equal(i, want[k].int_repr()), k
+        if "axis" in q:
+            shape = [-1 if n == q["axis"] else 1 for n in range(i.dim())]
+            x = ((i - got[f"{k}.zero_points"].reshape(shape)) * got[f"{k}.scales"].reshape(shape)).float()
+        else:
+            x = (i.float() - q["zero_point"]) * torch.tensor(q["scale"], dtype=torch.float32)
+        assert torch.equal(x, want[k].dequantize()), k
+    for k, make, names in (("coo", torch.sparse_coo_tensor, ("indices", "values")), ("csr", torch.sparse_csr_tensor, ("crow_indices", "col_indices", "values")),
+                           ("csc", torch.sparse_csc_tensor, ("ccol_indices", "row_indices", "values")), ("bsr", torch.sparse_bsr_tensor, ("crow_indices", "col_indices", "values"))):
+        x = make(*(got[f"{k}.{n}"] for n in names), values[f"{k}.size"])
+        assert torch.equal(x.to_dense(), want[k].to_dense()), k
+    plain = {"lr": 1e-3, "step": 7, "note": "é", "done": False, "none": None, "nan": "NaN", "groups.0.lr": 0.5, "groups.0.betas": [0.9, 0.999]}
+    assert {k: v for k, v in values.items() if not k.endswith(".size")} == plain, values
+
+
 def bert():
     torch.manual_seed(1)
     return BertModel(BertConfig(vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=40))
@@ -78,6 +111,7 @@ def save(d):
         opt.step()
     torch.save({"model": m.state_dict(), "optimizer": opt.state_dict(), "step": 2}, f"{d}/trainer.ckpt")
     torch.save(opt.state_dict(), f"{d}/optimizer.pt")
+    torch.save(special(), f"{d}/special.pt")
     torch.save({"last_epoch": 3, "lr": [0.1]}, f"{d}/scheduler.pt")
     np.savez(f"{d}/arrays.npz", a=t["f32"].numpy(), b=np.asfortranarray(t["f64"].numpy()), c=np.arange(5, dtype=np.uint16))
     np.save(f"{d}/fortran.npy", np.asfortranarray(np.arange(60_000.0).reshape(200, 300)))
@@ -133,6 +167,7 @@ def check(d, v):
                 assert torch.equal(s.get_slice("tied")[10:20, 3:9], want["tied"][10:20, 3:9])
                 assert torch.equal(s.get_slice("transposed")[100:103], want["transposed"][100:103])
     assert "state.0.exp_avg" in load_file(f"{v}/optimizer.safetensors")
+    check_special(f"{v}/special.safetensors")
     z = np.load(f"{d}/arrays.npz")
     same(load_file(f"{v}/arrays.safetensors"), {k: torch.from_numpy(np.ascontiguousarray(z[k])) for k in z.files}, "npz")
     same(load_file(f"{v}/fortran.safetensors"), {"array": torch.from_numpy(np.ascontiguousarray(np.load(f"{d}/fortran.npy")))}, "npy")

@@ -81,6 +81,9 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
 	return r.src.ReadAt(r.ctx, p, off)
 }
 
+// ReaderAt makes an io.ReaderAt of a Source, for the time of a context.
+func ReaderAt(ctx context.Context, src Source) io.ReaderAt { return readerAt{ctx, src} }
+
 // Plain makes a Source of an io.ReaderAt, such as an *os.File.
 func Plain(r io.ReaderAt) Source { return plain{r} }
 

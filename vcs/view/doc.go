@@ -18,6 +18,9 @@
 //	coral.tied         JSON: name → the name that has the very same bytes, of tied tensors
 //	coral.dequantized  JSON: name → block kind, of tensors that were quantised
 //	coral.omitted      JSON: name → element kind, of tensors that safetensors has no dtype for, and that are left out
+//	coral.quantized    JSON: name → {"scheme", "scale", "zero_point"} or {"scheme", "axis"}, of torch's quantised tensors: (integer − zero_point) × scale
+//	coral.values       JSON: name → number, text, truth value, null, or a list of these, of what a pickle holds beside tensors
+//	coral.values_left_out  how many of these are not there, as there are too many
 //
 // Names of files in a view are the business of names.go.
 package view

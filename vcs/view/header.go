@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"math"
 	"strconv"
+	"strings"
+
+	"coral/delta/format/pickle"
 )
 
 // The header: 8 bytes of length, little endian, then that many of JSON, padded with spaces to a multiple of 8, as the
@@ -18,10 +22,59 @@ const (
 type metadata struct {
 	format                     string
 	tied, dequantized, omitted map[string]string
+	values                     map[string]json.RawMessage
+	quantized                  map[string]quantizer
+	left                       int // values beyond the bounds
+}
+
+// quantizer is what coral.quantized says of one tensor: its integers stand for (integer − zero point) × scale.
+type quantizer struct {
+	Scheme string   `json:"scheme"`
+	Scale  *float64 `json:"scale,omitempty"` // as torch computes, rounded to float32
+	Zero   *int64   `json:"zero_point,omitempty"`
+	Axis   *int64   `json:"axis,omitempty"` // of a tensor with NAME.scales and NAME.zero_points
 }
 
 func newMetadata(format string) *metadata {
 	return &metadata{format: format, tied: map[string]string{}, dequantized: map[string]string{}, omitted: map[string]string{}}
+}
+
+// describe adds what a file holds beside its tensors; d may be nil. has says which names the view has.
+func (m *metadata) describe(d *pickle.Details, has func(name string) bool) {
+	if d == nil {
+		return
+	}
+	m.left = d.Left
+	m.values = make(map[string]json.RawMessage, len(d.Values))
+	room := pickle.MaxValues
+	for _, v := range d.Values {
+		name := strings.ToValidUTF8(v.Name, "\uFFFD")
+		if _, ok := m.values[name]; ok {
+			continue // of two names that are the same with dots, the first
+		}
+		if room -= len(v.Name) + len(v.JSON); room < 0 {
+			m.left++
+			continue
+		}
+		m.values[name] = json.RawMessage(v.JSON)
+	}
+	m.quantized = map[string]quantizer{}
+	for i := range d.Quantizers {
+		q := &d.Quantizers[i]
+		if !has(q.Name) {
+			continue
+		}
+		out := quantizer{Scheme: q.Scheme}
+		switch {
+		case q.Channels:
+			out.Axis = &q.Axis
+		case math.IsNaN(q.Scale) || math.IsInf(q.Scale, 0):
+			continue
+		default:
+			out.Scale, out.Zero = &q.Scale, &q.ZeroPoint
+		}
+		m.quantized[q.Name] = out
+	}
 }
 
 // texts returns the map of strings that safetensors wants.
@@ -31,6 +84,15 @@ func (m *metadata) texts() map[string]string {
 		if len(part) > 0 {
 			out[key] = string(marshal(part))
 		}
+	}
+	if len(m.values) > 0 {
+		out["coral.values"] = string(marshal(m.values))
+	}
+	if len(m.quantized) > 0 {
+		out["coral.quantized"] = string(marshal(m.quantized))
+	}
+	if m.left > 0 {
+		out["coral.values_left_out"] = strconv.Itoa(m.left)
 	}
 	return out
 }
@@ -79,7 +141,7 @@ func appendText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// marshal returns the JSON of a string or a map of strings, keys sorted. These have no errors.
+// marshal returns the JSON of a string or a map of strings, of JSON or of quantizers, keys sorted. These have no errors.
 func marshal(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -47,10 +47,10 @@ type row struct {
 	t      *object.Tensor
 }
 
-// New returns the plan of the view of a file that m describes. A file without tensors that a view can show is errs.NotFound, as is
+// New returns the plan of the view of a file that m describes, and that has details (detect.Details) beside its tensors; nil if none. A file without tensors that a view can show is errs.NotFound, as is
 // one whose header would be longer than readers of safetensors accept.
-func New(m *object.Manifest) (*Plan, error) {
-	rows, meta := table(m)
+func New(m *object.Manifest, details *Details) (*Plan, error) {
+	rows, meta := table(m, details)
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("view of a file of format %s: no tensors: %w", m.Format, errs.NotFound)
 	}
@@ -82,7 +82,7 @@ func Text(b []byte) *Plan { return &Plan{header: b, size: int64(len(b))} }
 func (p *Plan) Size() int64 { return p.size }
 
 // table returns the tensors of the view in its order.
-func table(m *object.Manifest) ([]row, *metadata) {
+func table(m *object.Manifest, details *Details) ([]row, *metadata) {
 	meta := newMetadata(m.Format)
 	names := newNamer(len(m.Tensors))
 	first := make(map[place]int, len(m.Tensors)) // index of the row
@@ -109,13 +109,14 @@ func table(m *object.Manifest) ([]row, *metadata) {
 		}
 		rows = append(rows, r)
 	}
+	meta.describe(details, func(name string) bool { return names.used[name] })
 	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(b.kind.Width(), a.kind.Width()) })
 	return rows, meta
 }
 
 // TensorNames returns the names of the tensors that the view of a file has, in its order, and how many bytes they take.
 func TensorNames(m *object.Manifest) (names []string, bytes int64) {
-	rows, _ := table(m)
+	rows, _ := table(m, nil)
 	for i := range rows {
 		names = append(names, rows[i].name)
 		bytes += rows[i].length
@@ -124,8 +125,8 @@ func TensorNames(m *object.Manifest) (names []string, bytes int64) {
 }
 
 // Tensors returns the tensors of the view of a file as they are in it: no strides, offsets in the view.
-func Tensors(m *object.Manifest) []object.Tensor {
-	rows, meta := table(m)
+func Tensors(m *object.Manifest, details *Details) []object.Tensor {
+	rows, meta := table(m, details)
 	at := int64(len(header(rows, meta)))
 	out := make([]object.Tensor, len(rows))
 	for i := range rows {

@@ -77,7 +77,7 @@ func elements(t tb, x *object.Tensor, file []byte) []byte {
 // check compares a view, as our own parser reads it, with the tensors of the original.
 func check(t tb, m *object.Manifest, file []byte) {
 	t.Helper()
-	p, err := New(m)
+	p, err := New(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func check(t tb, m *object.Manifest, file []byte) {
 	if err != nil {
 		t.Fatalf("the view is no safetensors file: %v", err)
 	}
-	table := Tensors(m)
+	table := Tensors(m, nil)
 	if len(table) != len(l.Tensors) {
 		t.Fatalf("%d tensors, the file has %d", len(table), len(l.Tensors))
 	}
@@ -167,7 +167,7 @@ func TestAnyTable(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "tensors") {
 			m.Tensors = append(m.Tensors, drawTensor(t, m.Size))
 		}
-		p, err := New(m)
+		p, err := New(m, nil)
 		if errors.Is(err, errs.NotFound) {
 			return
 		}
@@ -206,13 +206,13 @@ func TestForgedTables(t *testing.T) {
 	} {
 		x.Name = "x"
 		m := &object.Manifest{Format: format.NPY, Size: int64(len(file)), Tensors: []object.Tensor{x}}
-		if _, err := New(m); !errors.Is(err, errs.NotFound) {
+		if _, err := New(m, nil); !errors.Is(err, errs.NotFound) {
 			t.Errorf("%v: %v", x, err)
 		}
 	}
 	// An expanded tensor may be far larger than its file.
 	x := object.Tensor{Name: "x", DType: dtype.F64, Shape: []int64{1 << 30, 1 << 20}, Stride: []int64{0, 0}, Length: 8}
-	p, err := New(&object.Manifest{Format: format.TorchZip, Size: 1000, Tensors: []object.Tensor{x}})
+	p, err := New(&object.Manifest{Format: format.TorchZip, Size: 1000, Tensors: []object.Tensor{x}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestForgedTables(t *testing.T) {
 		t.Errorf("expanded: %d, %v", n, err)
 	}
 	x.Shape, x.Stride = []int64{1 << 59}, []int64{0}
-	if _, err := New(&object.Manifest{Format: format.TorchZip, Size: 1000, Tensors: []object.Tensor{x}}); !errors.Is(err, errs.NotFound) {
+	if _, err := New(&object.Manifest{Format: format.TorchZip, Size: 1000, Tensors: []object.Tensor{x}}, nil); !errors.Is(err, errs.NotFound) {
 		t.Errorf("a view of 4 EiB: %v", err)
 	}
 }
@@ -262,7 +262,7 @@ func TestMetadata(t *testing.T) {
 		f32("a", 0), f32("tied", 0), f32("a", 8), {Name: "row", DType: dtype.F32, Shape: []int64{1}, Offset: 0, Length: 4},
 		{Name: "q", DType: dtype.Q4_0, Shape: []int64{32}, Offset: 20, Length: 18}, {Name: "odd", DType: dtype.GGUFOther, Shape: []int64{256}, Offset: 40, Length: 50},
 	}}
-	p, err := New(m)
+	p, err := New(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func TestTransposed(t *testing.T) {
 	x := object.Tensor{Name: "x", DType: dtype.F32, Shape: []int64{cols, rows}, Stride: []int64{1, cols}, Length: int64(len(file))}
 	m := &object.Manifest{Format: format.NPY, Size: int64(len(file)), Tensors: []object.Tensor{x}}
 	check(t, m, file)
-	p, err := New(m)
+	p, err := New(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestLazy(t *testing.T) {
 		{Name: "w", DType: dtype.F32, Shape: []int64{1000}, Length: 4000},
 		{Name: "q", DType: dtype.Q8_0, Shape: []int64{32 * 10_000}, Offset: 4000, Length: 340_000},
 	}}
-	p, err := New(m)
+	p, err := New(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,9 +380,17 @@ func FuzzView(f *testing.F) {
 			return
 		}
 		m := &object.Manifest{Format: x.Format, Size: x.Size, Tensors: x.Tensors}
-		p, err := New(m)
+		d, err := ReadDetails(bg, tensor.Plain(bytes.NewReader(b)), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New(m, d)
 		if err != nil || p.Size() > 1<<24 {
 			return
+		}
+		head := p.header
+		if _, err := safetensors.Metadata(bytes.NewReader(head), p.Size()); err != nil {
+			t.Fatal(err)
 		}
 		check(t, m, b)
 	})
@@ -398,7 +406,7 @@ func BenchmarkGather(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			x.Name = "x"
 			x.Length, _ = format.Extent(x.Shape, x.Stride, 4)
-			p, err := New(&object.Manifest{Format: format.NPY, Size: int64(len(file)), Tensors: []object.Tensor{x}})
+			p, err := New(&object.Manifest{Format: format.NPY, Size: int64(len(file)), Tensors: []object.Tensor{x}}, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -422,7 +430,7 @@ func BenchmarkNew(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := New(m); err != nil {
+		if _, err := New(m, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

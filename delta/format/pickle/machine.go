@@ -27,20 +27,25 @@ type machine struct {
 	keys     map[string]int // storage key → index into storages
 	storages []Storage
 	stopped  bool
+	details  *Details // nil if they are not wanted
 }
 
 // Scan interprets the pickle at r up to its STOP. It fails with format.ErrDamaged where the pickle is damaged or needs more
 // than a scan may use; the result still has what was found until then, which is worth using.
 func Scan(r *scan.Reader) (*Result, error) {
-	m := &machine{r: r, keys: map[string]int{}}
+	return (&machine{r: r, keys: map[string]int{}}).run()
+}
+
+func (m *machine) run() (*Result, error) {
+	r := m.r
 	for !m.stopped && r.Err() == nil {
 		m.step()
 	}
 	res := &Result{Storages: m.storages}
 	if n := len(m.stack); n > 0 && m.stopped {
-		res.walk(m.stack[n-1])
+		res.walk(m.stack[n-1], m.details)
 	} else if n > 0 {
-		res.walk(m.stack[0]) // damaged: the outermost container, as far as it was filled
+		res.walk(m.stack[0], m.details) // damaged: the outermost container, as far as it was filled
 	}
 	if err := r.Err(); err != nil {
 		return res, fmt.Errorf("scan pickle: %w", err)
@@ -185,7 +190,7 @@ func (m *machine) add(to any, items ...any) {
 		_, isText := v.(text)
 		n.strings = n.strings && isText
 		// The first two are kept: a list may be a pair of key and value. A list of strings may be a legacy file's keys.
-		if n.count < 2 || n.strings || holds(v) {
+		if n.count < 2 || n.strings || holds(v) || m.details != nil {
 			m.spend(48)
 			n.entries = append(n.entries, entry{integer(n.count), v})
 		}
@@ -205,7 +210,7 @@ func (m *machine) set(in any, pairs []any) {
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		_, flag := pairs[i+1].(boolean)
-		if flag || holds(pairs[i+1]) {
+		if flag || holds(pairs[i+1]) || m.details != nil {
 			m.spend(32)
 			n.entries = append(n.entries, entry{pairs[i], pairs[i+1]})
 		}

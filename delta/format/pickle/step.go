@@ -148,7 +148,14 @@ func (m *machine) number(op byte) any {
 	case opNewFalse:
 		return boolean(false)
 	case opBinFloat:
+		if m.details != nil {
+			return m.scalar(op)
+		}
 		m.r.Skip(8)
+	case opNone:
+		if m.details != nil {
+			return m.scalar(op)
+		}
 	case opBinInt:
 		return m.integer(int64(int32(m.r.U32())))
 	case opBinInt1:
@@ -160,6 +167,9 @@ func (m *machine) number(op byte) any {
 	case opLong4:
 		return m.long(uint64(m.r.U32()))
 	case opFloat:
+		if m.details != nil {
+			return m.scalar(op)
+		}
 		m.line()
 	case opInt, opLong:
 		s := m.line()

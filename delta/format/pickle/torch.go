@@ -156,7 +156,11 @@ func (m *machine) with(v any, entries ...entry) any {
 func (m *machine) named(items []any, names ...string) any {
 	n := m.node(object)
 	for i, v := range items {
-		if i < len(names) && holds(v) {
+		list := false
+		if m.details != nil {
+			_, list = plainList(v) // a size
+		}
+		if i < len(names) && (list || holds(v)) {
 			m.spend(32)
 			n.entries = append(n.entries, entry{text(names[i]), v})
 		}
@@ -173,6 +177,7 @@ func (m *machine) rebuild(name global, args []any) any {
 		}
 	case "torch._utils _rebuild_qtensor": // (storage, offset, size, stride, (scheme, scale, zero point, axis), …)
 		if v := m.tensor(args, false); v != nil {
+			m.quantized(v, args)
 			return m.with(v, m.quantizer(args)...)
 		}
 	case "torch._utils _rebuild_parameter_with_state": // (data, requires_grad, hooks, state)
@@ -214,11 +219,11 @@ func (m *machine) rebuild(name global, args []any) any {
 func (m *machine) sparseParts(layout any, parts []any) any {
 	switch layout {
 	case text("torch.sparse_csr"), text("torch.sparse_bsr"):
-		return m.named(parts, "crow_indices", "col_indices", "values")
+		return m.named(parts, "crow_indices", "col_indices", "values", "size")
 	case text("torch.sparse_csc"), text("torch.sparse_bsc"):
-		return m.named(parts, "ccol_indices", "row_indices", "values")
+		return m.named(parts, "ccol_indices", "row_indices", "values", "size")
 	}
-	return m.named(parts, "indices", "values")
+	return m.named(parts, "indices", "values", "size")
 }
 
 // quantizer returns the tensors of a quantizer that has a scale and a zero point for each channel.

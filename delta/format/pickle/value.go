@@ -40,6 +40,8 @@ type (
 		kind    dtype.Kind
 		shape   []int64
 		stride  []int64
+
+		quantizer *Quantizer // of one that is quantised, where details are wanted
 	}
 )
 

@@ -51,6 +51,9 @@ type walker struct {
 	ranks  []rank // by storage
 	names  int    // bytes of all names so far
 	dims   int
+
+	details *Details // nil if they are not wanted
+	values  int      // bytes of them so far
 }
 
 // rank says how well a name fits a storage. The better one stays, and of equals the first: where
@@ -64,10 +67,10 @@ const (
 	whole        // a tensor that is all of it, or the storage itself
 )
 
-// walk fills in the tensors, the storages' names and the root.
-func (res *Result) walk(root any) {
+// walk fills in the tensors, the storages' names and the root, and details if they are wanted.
+func (res *Result) walk(root any, details *Details) {
 	res.Root = describe(root)
-	w := walker{res: res, ranks: make([]rank, len(res.Storages))}
+	w := walker{res: res, ranks: make([]rank, len(res.Storages)), details: details}
 	w.visit(root, nil, false)
 	for len(w.frames) > 0 {
 		f := &w.frames[len(w.frames)-1]
@@ -92,7 +95,7 @@ func (res *Result) walk(root any) {
 func isState(items []any) bool {
 	for _, v := range items {
 		switch n := v.(type) {
-		case nothing:
+		case nothing, none:
 		case *node:
 			if n.sort != dict {
 				return false
@@ -120,6 +123,9 @@ func (w *walker) entry(e entry, i int, path *part, state bool) {
 
 func (w *walker) visit(v any, path *part, state bool) {
 	if path != nil && path.length > format.MaxNameBytes {
+		return
+	}
+	if w.details != nil && !state && w.detail(v, path) {
 		return
 	}
 	switch v := v.(type) {
@@ -151,6 +157,11 @@ func (w *walker) tensor(t *tensor, path *part) {
 		return
 	}
 	w.rename(t.storage, name, w.rank(t))
+	if q := t.quantizer; q != nil && w.details != nil {
+		out := *q
+		out.Name = name
+		w.details.Quantizers = append(w.details.Quantizers, out)
+	}
 	w.res.Tensors = append(w.res.Tensors, Tensor{
 		Name: name, Storage: t.storage, Kind: t.kind, Offset: t.offset, Shape: t.shape, Stride: t.stride,
 	})

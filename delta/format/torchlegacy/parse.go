@@ -39,15 +39,7 @@ func (Parser) Parse(r io.ReaderAt, size int64) (*format.Layout, error) { return 
 // Parse cuts a file of size bytes. It returns format.ErrUnknown if the magic number is missing.
 func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 	s := scan.New(r, 0, min(size, format.MaxHeader))
-	if !isMagic(s) {
-		return nil, s.UnknownOr()
-	}
-	version, err := pickle.Scan(s)
-	if err != nil {
-		return nil, err
-	}
-	_ = version // 1001 in every file; another would show in what follows
-	system, err := pickle.Scan(s)
+	system, err := begin(s)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +57,26 @@ func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 	}
 	f := file{r: r, size: size, at: s.Pos(), big: known && !little, object: object}
 	return f.cut(keys.Root.Strings)
+}
+
+// begin reads what stands before the object, and returns what the system pickle holds.
+func begin(s *scan.Reader) (system *pickle.Result, err error) {
+	if !isMagic(s) {
+		return nil, s.UnknownOr()
+	}
+	if _, err := pickle.Scan(s); err != nil { // the version: 1001 in every file; another would show in what follows
+		return nil, err
+	}
+	return pickle.Scan(s)
+}
+
+// Details returns what the object of a file that Parse has accepted holds beside its tensors. Of a pickle that goes on behind most bytes it has what was found until then.
+func Details(r io.ReaderAt, size, most int64) (*pickle.Details, error) {
+	s := scan.New(r, 0, min(size, most))
+	if _, err := begin(s); err != nil {
+		return nil, err
+	}
+	return pickle.ScanDetails(s)
 }
 
 // isMagic reads the first pickle: protocol, perhaps a frame, the number, stop.

@@ -1,6 +1,7 @@
 package torchzip
 
 import (
+	"strconv"
 	"strings"
 
 	"coral/delta/format"
@@ -23,6 +24,26 @@ func newArchive(dir *zipdir.Dir) *archive {
 		}
 	}
 	return nil
+}
+
+// prefix is what the names of archive i of n begin with; folder is that of a pickle of it, "data" of most.
+func (a *archive) prefix(i, n int, pickle *zipdir.Entry) string {
+	prefix := ""
+	if n > 1 {
+		prefix = strconv.Itoa(i) + "."
+	}
+	if pickle == nil {
+		return prefix
+	}
+	if folder := a.folder(pickle); folder != "data" { // those of data.pkl, which every archive has, begin with nothing more
+		prefix += folder + "."
+	}
+	return prefix
+}
+
+// folder is the name of a pickle without X/ and .pkl: where its storages are, in most files.
+func (a *archive) folder(pickle *zipdir.Entry) string {
+	return strings.TrimSuffix(strings.TrimPrefix(pickle.Name, a.top), ".pkl")
 }
 
 // isStorage reports whether an entry of this name, without X/, holds a storage: data/0, constants/0, or .data/0.storage.

@@ -3,7 +3,6 @@ package torchzip
 import (
 	"errors"
 	"io"
-	"strings"
 
 	"coral/delta/format"
 	"coral/delta/format/dtype"
@@ -29,8 +28,8 @@ type cutter struct {
 	dims    int
 }
 
-// archive adds the payloads and tensors of one archive. All names begin with prefix.
-func (c *cutter) archive(a *archive, prefix string) error {
+// archive adds the payloads and tensors of archive i of n. The names of all pickles but data.pkl, of which an archive may have several, begin with theirs.
+func (c *cutter) archive(a *archive, i, n int) error {
 	in := a.index()
 	big, err := c.isBig(in.byteorder)
 	if err != nil {
@@ -39,8 +38,7 @@ func (c *cutter) archive(a *archive, prefix string) error {
 	for _, p := range in.pickles {
 		if p.Packed <= c.pickles {
 			c.pickles -= p.Packed
-			folder := strings.TrimSuffix(strings.TrimPrefix(p.Name, a.top), ".pkl")
-			if err := c.pickle(in, p, folder, prefix, big); err != nil {
+			if err := c.pickle(in, p, a.folder(p), a.prefix(i, n, p), big); err != nil {
 				return err
 			}
 		}
@@ -50,7 +48,7 @@ func (c *cutter) archive(a *archive, prefix string) error {
 			continue
 		}
 		if !s.named {
-			s.name = format.CleanName(prefix + s.name)
+			s.name = format.CleanName(a.prefix(i, n, nil) + s.name)
 		}
 		c.layout.Payloads = append(c.layout.Payloads, format.Payload{
 			Offset: s.entry.Data, Length: s.entry.Packed, DType: s.kind, Name: s.name,
@@ -69,11 +67,8 @@ func (c *cutter) isBig(e *zipdir.Entry) (bool, error) {
 }
 
 // pickle scans one pickle, names the storages that it refers to, and adds its tensors. Damage in a pickle costs names, never
-// payloads. The names of all pickles but data.pkl, of which an archive may have several, begin with theirs.
+// payloads.
 func (c *cutter) pickle(in *content, p *zipdir.Entry, folder, prefix string, big bool) error {
-	if folder != "data" {
-		prefix += folder + "."
-	}
 	res, err := pickle.Scan(scan.New(c.r, p.Data, p.Data+p.Packed))
 	if err != nil && !errors.Is(err, format.ErrDamaged) {
 		return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strconv"
 
 	"coral/delta/format"
 	"coral/delta/format/zipdir"
@@ -24,11 +23,7 @@ func Parse(r io.ReaderAt, size int64) (*format.Layout, error) {
 		if err := a.dir.Resolve(r); err != nil {
 			return nil, err
 		}
-		prefix := ""
-		if len(archives) > 1 {
-			prefix = strconv.Itoa(i) + "."
-		}
-		if err := c.archive(a, prefix); err != nil {
+		if err := c.archive(a, i, len(archives)); err != nil {
 			return nil, err
 		}
 	}

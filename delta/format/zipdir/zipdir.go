@@ -153,6 +153,11 @@ func (d *Dir) Resolve(r io.ReaderAt) error {
 	return nil
 }
 
+// Locate sets the Data of one entry of a directory whose others are not needed: it is not checked against them.
+func (d *Dir) Locate(r io.ReaderAt, e *Entry) error {
+	return e.resolve(r, d.Start, make([]byte, localSize+maxName))
+}
+
 // maxName is how much of a name is compared between directory and local header.
 const maxName = 482 // with the header one read of 512 bytes
 
