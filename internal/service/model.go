@@ -40,6 +40,12 @@ type opened struct {
 // weightEndings are those of names of files that may hold a model.
 var weightEndings = []string{".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".npz", ".npy", ".onnx", ".h5", ".msgpack", ".tflite", ".jit", ".ts"}
 
+// namedAsWeights reports whether a file of this name is expected to have tensors.
+func namedAsWeights(name string) bool {
+	ext := strings.ToLower(path.Ext(name))
+	return ext != ".bin" && slices.Contains(weightEndings, ext) || slices.Contains([]string{".keras", ".hdf5", ".distcp"}, ext)
+}
+
 // beside are names of files that lie beside a model and are none, as trainers write them.
 var beside = []string{"optimizer*", "scheduler*", "scaler*", "rng_state*", "random_states*", "training_args*", "*_states.pt", "tokenizer*", "spiece*"}
 

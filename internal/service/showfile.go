@@ -141,6 +141,8 @@ func (v *viewer) fill(ctx context.Context, res *ShowResult, name string) error {
 	f.Format, f.Tensors = v.f.Format, len(v.f.Tensors)
 	if convert.Damaged(v.f.why) {
 		f.Why = control.OneLine(v.f.why.Error())
+	} else if v.f.why != nil && f.Size > 0 && namedAsWeights(string(f.Name)) {
+		f.Why = "its name is that of a file of weights, its bytes are of no format that is known"
 	}
 	var bases map[oid.ID]vcs.BlobPlace
 	var err error
