@@ -35,7 +35,7 @@ lint:
 race:
 	@if command -v $${CC:-gcc} >/dev/null; then echo "unit tests with -race"; CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /integration); \
 	else echo "NOT RUN WITH -race: no C compiler; running the unit tests without it"; $(GO) test $$($(GO) list ./... | grep -v /integration); fi
-	$(GO) test ./delta/... ./vcs/content ./objstore/local
+	$(GO) test ./delta/... ./vcs ./vcs/content ./objstore/local
 	$(GO) test -tags purego,noasm ./delta/...
 
 # Each fuzz target for FUZZTIME; the corpus in testdata/fuzz is always run by the unit tests.

@@ -80,7 +80,7 @@ func wantAsked(t *testing.T, b *diskBackend, f *File) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(5 * time.Second); b.missing(info) > 0; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(time.Minute); b.missing(info) > 0; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("blob %s of depth %d: %d of %d stored bytes were not asked for", id.Short(), info.Depth, b.missing(info), info.Stored)
 				}
