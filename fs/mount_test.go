@@ -71,6 +71,19 @@ func TestRoot(t *testing.T) {
 	wantErrno(t, "create in branches", os.WriteFile(m.path("branches", "x"), nil, 0o644), syscall.EPERM)
 	wantErrno(t, "create in commits", os.WriteFile(m.path("commits", "x"), nil, 0o644), syscall.EROFS)
 	wantErrno(t, "rename of a branch", os.Rename(m.path("branches", "main"), m.path("branches", "x")), syscall.EPERM)
+	wantErrno(t, "mkdir in tags", os.Mkdir(m.path("tags", "x"), 0o755), syscall.EPERM)
+	wantErrno(t, "create in tags", os.WriteFile(m.path("tags", "x"), nil, 0o644), syscall.EPERM)
+	wantErrno(t, "mkdir in commits", os.Mkdir(m.path("commits", "x"), 0o755), syscall.EROFS)
+	wantErrno(t, "symlink in commits", os.Symlink("../branches/main", m.path("commits", "x")), syscall.EROFS)
+	wantErrno(t, "symlink in branches", os.Symlink("../commits/x", m.path("branches", "x")), syscall.EPERM)
+	wantErrno(t, "rename of a branch into another's tree", syscall.Rename(m.path("branches", "main"), m.path("branches", "main", "x")), syscall.EINVAL)
+	wantErrno(t, "rename of a branch into tags", os.Rename(m.path("branches", "main"), m.path("tags", "x")), syscall.EPERM)
+	wantErrno(t, "rename of a branch to the root", os.Rename(m.path("branches", "main"), m.path("x")), syscall.EPERM)
+	if err := os.Mkdir(m.main("dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	wantErrno(t, "rename of a directory to a branch", os.Rename(m.main("dir"), m.path("branches", "x")), syscall.EXDEV)
+	wantErrno(t, "rename of a directory to a tag", os.Rename(m.main("dir"), m.path("tags", "x")), syscall.EXDEV) // mv copies then, and mkdir is refused
 	wantErrno(t, "write to status", os.WriteFile(m.path(".coral", "status"), nil, 0o644), syscall.EROFS)
 
 	var mine, disk unix.Statfs_t

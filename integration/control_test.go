@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -122,6 +123,16 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	r.Coral("mount", other)
 	r.Write("a", []byte("seen in both"))
 	r.Want(filepath.Join(other, "branches/main/a"), []byte("seen in both"))
+	// with nothing named, what is mounted is listed: in the repository, and where there is none
+	if _, errOut, code := r.Try("unmount"); code != 2 || !strings.Contains(errOut, r.Mnt) || !strings.Contains(errOut, other) {
+		t.Errorf("unmount of nothing in particular: exit %d %q", code, errOut)
+	}
+	cmd = exec.Command(mounttest.Bin, "unmount")
+	cmd.Dir = t.TempDir()
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "CORAL_REPO=") })
+	if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), r.Mnt) || !strings.Contains(string(out), other) {
+		t.Errorf("unmount without a repository: %v %q", err, out)
+	}
 	r.Coral("unmount", other)
 	if r.PID() != pid {
 		t.Error("unmounting one of two mounts ended the daemon")

@@ -9,6 +9,7 @@ import (
 	"coral/internal/control"
 	"coral/internal/daemon"
 	"coral/internal/errs"
+	"coral/internal/service"
 )
 
 func newUnmountCmd(a *app) *cobra.Command {
@@ -17,7 +18,8 @@ func newUnmountCmd(a *app) *cobra.Command {
 		Use:     "unmount [MOUNTPOINT]",
 		Aliases: []string{"umount"},
 		Short:   "End a mount",
-		Long: `End the mount at MOUNTPOINT, or the only mount of the repository. After the last one everything that was closed is ingested and
+		Long: `End the mount at MOUNTPOINT, or the only mount of the repository; where it has several, or where there is no
+repository, name one of those that are listed. After the last one everything that was closed is ingested and
 the daemon ends; nothing is lost if that is cut short. While files are open in the mount the command fails and says which
 processes have them; --lazy detaches it even so. A mount whose daemon was killed is cleaned away.`,
 		Example: `  coral unmount /mnt/models
@@ -41,7 +43,7 @@ func runUnmount(ctx context.Context, a *app, lazy bool, args []string) error {
 		req.Mountpoint = point
 	}
 	dir, err := a.dir()
-	if err != nil && req.Mountpoint == "" {
+	if err != nil && req.Mountpoint == "" && (a.repo != "" || !errors.Is(err, service.ErrNoRepo)) {
 		return err
 	}
 	progress, done := a.progress()

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
 	"coral/internal/control"
@@ -19,12 +18,12 @@ import (
 	"coral/internal/service"
 )
 
-// TestMain lets the test binary be the daemon that `coral mount` starts, which is itself again, and the program coral of scripts.
+// TestMain lets the test binary be the daemon that `coral mount` starts: it runs itself again.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "mount" {
 		main()
 	}
-	testscript.Main(m, map[string]func(){"coral": main})
+	os.Exit(m.Run())
 }
 
 // TestHelp: every command has a purpose, an example, exit codes, and one-line flags.

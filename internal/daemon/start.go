@@ -169,7 +169,8 @@ func Foreground(ctx context.Context, dir string) error {
 }
 
 // Unmount unmounts point ("" is the only mount) and waits, if it was the last one, until its daemon has ended. A mount whose daemon
-// is gone, or has no socket, is detached directly. dir may be "" if the repository is not known.
+// is gone, or has no socket, is detached directly. dir may be "" if the repository is not known: without a
+// point either, the mounts of all are listed in the error.
 func Unmount(ctx context.Context, dir string, req UnmountRequest, progress func(control.Progress)) (UnmountResult, error) {
 	if req.Mountpoint != "" {
 		if at, err := mountedAt(req.Mountpoint); err == nil && at != nil && at.Type == fsType {
@@ -230,7 +231,7 @@ func unmountDirect(dir string, req UnmountRequest) (UnmountResult, error) {
 	for _, m := range list {
 		switch {
 		case m.Type != fsType:
-		case req.Mountpoint != "" && m.Point == req.Mountpoint, req.Mountpoint == "" && dir != "" && m.Source == filepath.Dir(dir):
+		case req.Mountpoint != "" && m.Point == req.Mountpoint, req.Mountpoint == "" && (dir == "" || m.Source == filepath.Dir(dir)):
 			found = append(found, m.Point)
 		}
 	}
@@ -239,6 +240,8 @@ func unmountDirect(dir string, req UnmountRequest) (UnmountResult, error) {
 		return UnmountResult{}, fmt.Errorf("unmount %s: not a mount of coral: %w", req.Mountpoint, errs.NotFound)
 	case len(found) == 0:
 		return UnmountResult{}, fmt.Errorf("unmount: nothing is mounted: %w", errs.NotFound)
+	case dir == "" && req.Mountpoint == "":
+		return UnmountResult{}, control.Usagef("unmount: no repository is named, name one of its mounts: %s", strings.Join(found, ", "))
 	case len(found) > 1 && req.Mountpoint == "":
 		return UnmountResult{}, control.Usagef("unmount: there are several mounts, name one: %s", strings.Join(found, ", "))
 	}

@@ -39,6 +39,7 @@ func (s *Service) soupOptions(ctx context.Context, r *MergeRequest, o *vcs.Merge
 		}
 		step = &SoupStep{}
 	}
+	o.Head = step.Head
 	if !step.Base.IsZero() {
 		o.Base = step.Base.String()
 	}
@@ -46,7 +47,7 @@ func (s *Service) soupOptions(ctx context.Context, r *MergeRequest, o *vcs.Merge
 		for _, id := range step.Members {
 			o.Models = append(o.Models, id.String())
 		}
-		o.Soup, o.Dir, o.Head = step.Record, string(step.Dir), &step.Head
+		o.Soup, o.Dir = step.Record, string(step.Dir)
 		if o.Message == "" {
 			o.Message = soupSubject(step.Record)
 		}
