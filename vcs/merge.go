@@ -42,10 +42,10 @@ type MergeOptions struct {
 	Metrics   map[string]float64
 	Labels    map[string]string
 	DryRun    bool
-	Clean     bool   // a dry run refuses a live tree with changes, as the merge would
-	Head      oid.ID // if not zero, what the branch must be at: it is errs.Conflict if it moved
-	Soup      *Soup  // of models: how they were chosen, for the recipe
-	Dir       string // of models: the result is written to this new or empty directory, and nothing else is done
+	Clean     bool    // a dry run refuses a live tree with changes, as the merge would
+	Head      *oid.ID // if not nil, what the branch must be at, zero if it has no commit yet: it is errs.Conflict if it moved
+	Soup      *Soup   // of models: how they were chosen, for the recipe
+	Dir       string  // of models: the result is written to this new or empty directory, and nothing else is done
 	Progress  func(path string, done, total int64)
 }
 
@@ -211,8 +211,8 @@ func (j *merging) sides(ctx context.Context) error {
 		return err
 	}
 	j.res.Head = head.ID
-	if !j.opts.Head.IsZero() && j.opts.Head != head.ID {
-		return fmt.Errorf("branch %q has moved from %s to %s meanwhile, begin again: %w", j.res.Branch, j.opts.Head.Short(), head.ID.Short(), errs.Conflict)
+	if was := j.opts.Head; was != nil && *was != head.ID {
+		return fmt.Errorf("branch %q has moved to %s meanwhile, begin again: %w", j.res.Branch, head.ID.Short(), errs.Conflict)
 	}
 	revs := j.opts.Models
 	if revs == nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"coral/internal/errs"
+	"coral/internal/oid"
 )
 
 // TestMergeDraft: a draft has the files that the merge commits, and leaves the repository and the directory beside it as they were.
@@ -63,7 +64,9 @@ func TestMergeDraft(t *testing.T) {
 			}
 		}
 	}
-	o.Head = head // it has moved
-	_, err = r.Merge(bg, o)
-	wantErr(t, err, errs.Conflict, "has moved")
+	for _, was := range []oid.ID{head, {}} {
+		o.Head = &was
+		_, err = r.Merge(bg, o)
+		wantErr(t, err, errs.Conflict, "has moved")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
 	"coral/internal/control"
@@ -18,12 +19,12 @@ import (
 	"coral/internal/service"
 )
 
-// TestMain lets the test binary be the daemon that `coral mount` starts: it runs itself again.
+// TestMain lets the test binary be the daemon that `coral mount` starts, which is itself again, and the program coral of scripts.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "mount" {
 		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"coral": main})
 }
 
 // TestHelp: every command has a purpose, an example, exit codes, and one-line flags.

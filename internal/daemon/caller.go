@@ -59,7 +59,7 @@ func (c Caller) Call(ctx context.Context, v *service.Verb, req service.Request, 
 		if err := decodeResult(v.Name, raw, result); err != nil {
 			return err
 		}
-		if v.Drains {
+		if v.Drains && req.Access() != service.Reads { // for one that reads the queue is paused
 			return s.Drain(ctx, progress)
 		}
 		return nil

@@ -39,7 +39,6 @@ func (s *Service) soupOptions(ctx context.Context, r *MergeRequest, o *vcs.Merge
 		}
 		step = &SoupStep{}
 	}
-	o.Head = step.Head
 	if !step.Base.IsZero() {
 		o.Base = step.Base.String()
 	}
@@ -47,7 +46,7 @@ func (s *Service) soupOptions(ctx context.Context, r *MergeRequest, o *vcs.Merge
 		for _, id := range step.Members {
 			o.Models = append(o.Models, id.String())
 		}
-		o.Soup, o.Dir = step.Record, string(step.Dir)
+		o.Soup, o.Dir, o.Head = step.Record, string(step.Dir), &step.Head
 		if o.Message == "" {
 			o.Message = soupSubject(step.Record)
 		}
