@@ -48,7 +48,7 @@ func hint(err error) string {
 		return "see `coral log --daemon`, then try again"
 	case errors.Is(err, errs.Corrupt):
 		return "run `coral fsck --full` to see what is damaged"
-	case errors.Is(err, errs.NoSpace):
+	case control.Class(err) == "no-space": // also what the kernel said, and nobody has given a class yet
 		return "make room (`coral cache drop`, `coral gc`), then try again"
 	case errors.Is(err, errs.ReadOnly):
 		return "nothing was changed"

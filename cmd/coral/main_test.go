@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,6 +117,15 @@ func TestErrorsAreOneLine(t *testing.T) {
 	}
 	if got := out.String(); got != `{"error":{"class":"corrupt","message":"read the file: corrupt"}}`+"\n" {
 		t.Errorf("stdout %q", got)
+	}
+}
+
+// TestHints: a full disk says how to make room, whoever met it.
+func TestHints(t *testing.T) {
+	for _, err := range []error{errs.NoSpace, &os.PathError{Op: "write", Path: "journal", Err: syscall.ENOSPC}, &control.Error{Class: "no-space", Message: "m"}} {
+		if got := hint(fmt.Errorf("reset: %w", err)); !strings.Contains(got, "coral gc") {
+			t.Errorf("%v: %q", err, got)
+		}
 	}
 }
 
