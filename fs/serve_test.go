@@ -241,7 +241,7 @@ func TestStalePages(t *testing.T) {
 // TestLargeCommitFile: a file over the limit is served lazily at first and passed through after it was materialised behind.
 func TestLargeCommitFile(t *testing.T) {
 	m := needPassthrough(t, daemonConfig{})
-	p := bytes.Repeat(noise(1, 1<<20), smallFile>>20+1)
+	p := bytes.Repeat(noise(1, 1<<20), smallFile>>20+16)
 	write(t, m.main("big"), p)
 	id := m.snapshot("big")
 	m.run("drop", nil)
@@ -288,7 +288,7 @@ func TestRandomReads(t *testing.T) {
 	for i := 0; i < len(words); i += 4 {
 		words[i+2], words[i+3] = words[i+2]&0x7f|0x80, 0x3f
 	}
-	p := bytes.Repeat(words, smallFile>>20+1)
+	p := bytes.Repeat(words, smallFile>>20+16)
 	header := fmt.Sprintf(`{"w":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}`, len(p)/4, len(p))
 	header += strings.Repeat(" ", 4096-8-len(header))
 	p = slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), []byte(header), p)

@@ -169,7 +169,7 @@ func checkAcked(t *testing.T, r *mounttest.Repo, acked map[string]string, round 
 // TestReaderSurvivesKill: a process that has a committed file open by passthrough reads on after the daemon is killed.
 func TestReaderSurvivesKill(t *testing.T) {
 	r := mounttest.Mounted(t)
-	data := noise(1, 5_000_000)
+	data := noise(1, 4_000_000)
 	r.Write("a", data)
 	id := r.Snapshot("one")
 	f, err := os.Open(r.Commit(id, "a"))
