@@ -130,7 +130,7 @@ func TestJournalCutAnywhere(t *testing.T) {
 	e.ok(os.MkdirAll(filepath.Join(dir, "live", "main"), 0o700))
 	e.ok(os.Mkdir(filepath.Join(dir, "spool"), 0o700))
 	var spool []spoolID
-	e.ok(e.set.spool.list(func(id spoolID) { spool = append(spool, id) }))
+	e.ok(e.set.spool.list(func(id spoolID) { spool = append(spool, id) }, nil))
 	reached := 0
 	for n := head; n <= len(journal); n++ {
 		got := digestOfCut(t, e, dir, spool, journal[:n])

@@ -156,7 +156,7 @@ func (s *Set) Spool() SpoolStats {
 			st.Files++
 			st.Bytes += x.Blocks * 512
 		}
-	})
+	}, nil)
 	return st
 }
 

@@ -29,7 +29,11 @@ func (s *Set) recover(ctx context.Context) error {
 		return err
 	}
 	present := map[spoolID]bool{}
-	if err := s.spool.list(func(id spoolID) { present[id] = true; s.spool.used(id) }); err != nil {
+	other := s.spool.dropSpare
+	if s.opts.ReadOnly {
+		other = nil
+	}
+	if err := s.spool.list(func(id spoolID) { present[id] = true; s.spool.used(id) }, other); err != nil {
 		return err
 	}
 	doomed := map[spoolID]bool{}

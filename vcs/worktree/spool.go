@@ -42,6 +42,8 @@ type spool struct {
 	made    atomic.Int64 // when the last file was made, ns
 	checked atomic.Int64 // when free was asked for last, ns
 	free    atomic.Int64
+
+	spares spares
 }
 
 // openSpool opens dir, making it unless readOnly. Without one, a read-only spool is empty.
@@ -68,6 +70,7 @@ func (s *spool) close() error {
 	if s.fd == nil {
 		return nil
 	}
+	s.dropSpares()
 	return s.fd.Close()
 }
 
@@ -90,6 +93,9 @@ func (s *spool) alloc() spoolID { return spoolID(s.next.Add(1)) }
 func (s *spool) create(id spoolID) (*os.File, error) {
 	s.grown.Store(true)
 	s.made.Store(clock())
+	if f := s.reuse(id); f != nil {
+		return f, nil
+	}
 	return s.openat(id, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 }
 
@@ -172,8 +178,8 @@ func (s *spool) syncDir() error {
 	return nil
 }
 
-// list calls fn for every spool file.
-func (s *spool) list(fn func(spoolID)) error {
+// list calls fn for every spool file, and other, if not nil, for every other name.
+func (s *spool) list(fn func(spoolID), other func(name string)) error {
 	if s.fd == nil {
 		return nil
 	}
@@ -189,6 +195,8 @@ func (s *spool) list(fn func(spoolID)) error {
 	for _, name := range names {
 		if id, ok := parseSpoolID(name); ok {
 			fn(id)
+		} else if other != nil {
+			other(name)
 		}
 	}
 	return nil

@@ -387,7 +387,7 @@ func (t *Tree) emptyTrash() {
 	}
 	t.mu.Unlock()
 	for _, id := range gone {
-		if err := t.set.spool.remove(id); err != nil {
+		if err := t.set.spool.discard(id); err != nil {
 			t.set.opts.Logger.Warn("spool file stays", "op", "remove", "err", err)
 		}
 	}
