@@ -148,6 +148,7 @@ func (d *daemonController) run(ctx context.Context, line string) (any, error) {
 			err = t.Rename(ctx, t.Root(), from, t.Root(), to, 0)
 		}
 		d.m.LiveChanged("main")
+		d.m.Told(ctx)
 		return nil, err
 	case "head":
 		err := d.repo.Refs.SetHead(ref.Head{Branch: arg}, "test", "")

@@ -85,6 +85,13 @@ func (f *openFile) Close() error {
 	return err
 }
 
+// open says whether the file is not closed yet.
+func (f *openFile) open() bool {
+	f.m.open.mu.Lock()
+	defer f.m.open.mu.Unlock()
+	return !f.closed
+}
+
 // linger takes the files that were flushed for files that stay open.
 func (h *handles) linger() {
 	h.mu.Lock()

@@ -21,12 +21,6 @@ import (
 	"coral/vcs"
 )
 
-// How long the kernel may keep what it was told.
-const (
-	forever = 24 * time.Hour // of what cannot change
-	brief   = time.Second    // of what can
-)
-
 // maxRequest is the largest READ or WRITE: 1 MiB, the kernel's own limit (research/fuse.md §1.1: +57 % with readahead).
 const maxRequest = 1 << 20
 

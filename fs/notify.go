@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,15 @@ type notifier struct {
 
 	dirtyMu sync.Mutex
 	dirty   map[string]bool // branches whose live trees were changed
+	asked   uint64          // calls of LiveChanged
+	told    uint64          // of these, the kernel knows
+	telling chan struct{}   // closed and replaced when told grows
+	again   map[string]bool // branches whose trees are sent once more; the goroutine's own
+
+	aging, stales chan struct{} // young has its first file; there are staleNodes
+	staleMu       sync.Mutex
+	young         []youngWriter
+	staleNodes    []*liveNode
 }
 
 // refState is where refs point to.
@@ -39,7 +49,8 @@ func (n *notifier) init(m *Mount) {
 	n.m = m
 	n.refs = make(chan struct{}, 1)
 	n.trees = make(chan struct{}, 1)
-	n.dirty = map[string]bool{}
+	n.dirty, n.again = map[string]bool{}, map[string]bool{}
+	n.telling, n.aging, n.stales = make(chan struct{}), make(chan struct{}, 1), make(chan struct{}, 1)
 	n.forget = make(chan struct{}, 1)
 	n.armed = true
 	m.changed.Store(time.Now().UnixNano())
@@ -54,14 +65,49 @@ func (m *Mount) RefsChanged() {
 // changedAt is when refs last changed, as far as this mount knows: the time of directories that follow refs.
 func (m *Mount) changedAt() time.Time { return time.Unix(0, m.changed.Load()) }
 
-// LiveChanged tells the mount that the live tree of branch was changed by other means than this mount (coral add), so
-// that the kernel does not show its old names for another second. It never blocks.
+// LiveChanged tells the mount that the live tree of branch was changed by other means than this mount (coral add): the kernel must not show what it
+// remembers. Call it after the change. It never blocks; see Told.
 func (m *Mount) LiveChanged(branch string) {
 	n := &m.notify
 	n.dirtyMu.Lock()
 	n.dirty[branch] = true
+	n.asked++
 	n.dirtyMu.Unlock()
 	poke(n.trees)
+}
+
+// toldTime is the most that Told waits: the kernel takes a notification once the requests in the directory that it is about are answered.
+const toldTime = time.Second
+
+// Told waits until the kernel knows of every change that LiveChanged was called for before.
+func (m *Mount) Told(ctx context.Context) {
+	n := &m.notify
+	n.dirtyMu.Lock()
+	want := n.asked
+	done := n.told >= want
+	n.dirtyMu.Unlock()
+	if done {
+		return
+	}
+	deadline := time.NewTimer(toldTime)
+	defer deadline.Stop()
+	for {
+		n.dirtyMu.Lock()
+		done, telling := n.told >= want, n.telling
+		n.dirtyMu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-telling:
+		case <-deadline.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-m.ctx.Done():
+			return
+		}
+	}
 }
 
 // SetShared tells the mount whether the repository has other mounts. While it has, the kernel keeps no name, size or time of a
@@ -73,14 +119,6 @@ func (m *Mount) SetShared(on bool) {
 	for branch := range m.refState().branches {
 		m.LiveChanged(branch)
 	}
-}
-
-// liveTTL is how long the kernel may keep what it was told of a live tree.
-func (m *Mount) liveTTL() time.Duration {
-	if m.shared.Load() {
-		return 0
-	}
-	return brief
 }
 
 // sweep asks for liveNodes.sweep.
@@ -96,6 +134,8 @@ func poke(c chan struct{}) {
 // run works until the mount ends.
 func (n *notifier) run() {
 	n.known = n.m.refState()
+	later := laterTimer{Timer: time.NewTimer(brief)}
+	defer later.Stop()
 	for {
 		select {
 		case <-n.m.ctx.Done():
@@ -103,13 +143,19 @@ func (n *notifier) run() {
 		case <-n.forget:
 			n.m.live.sweep()
 		case <-n.trees:
-			n.dirtyMu.Lock()
-			dirty := n.dirty
-			n.dirty = map[string]bool{}
-			n.dirtyMu.Unlock()
-			for branch := range dirty {
+			n.sendTrees()
+			later.start()
+		case <-n.stales:
+			n.sendStale()
+		case <-n.aging:
+			later.start()
+		case <-later.C:
+			later.running = false
+			for branch := range n.again {
 				n.sendTree(n.liveRoot(branch))
 			}
+			clear(n.again)
+			n.age()
 		case <-n.refs:
 			now := n.m.refState()
 			was := n.known
@@ -118,6 +164,37 @@ func (n *notifier) run() {
 			n.send(changes(was, now))
 		}
 	}
+}
+
+// laterTimer fires brief after it was started first.
+type laterTimer struct {
+	*time.Timer
+	running bool
+}
+
+func (t *laterTimer) start() {
+	if !t.running {
+		t.running = true
+		t.Reset(brief)
+	}
+}
+
+// sendTrees tells the kernel of the live trees that LiveChanged was called for. They are sent again a little later: a request that was under way when the
+// tree changed may have been answered with what was before, after the notification.
+func (n *notifier) sendTrees() {
+	n.dirtyMu.Lock()
+	dirty, asked := n.dirty, n.asked
+	n.dirty = map[string]bool{}
+	n.dirtyMu.Unlock()
+	for branch := range dirty {
+		n.sendTree(n.liveRoot(branch))
+		n.again[branch] = true
+	}
+	n.dirtyMu.Lock()
+	n.told = asked
+	close(n.telling)
+	n.telling = make(chan struct{})
+	n.dirtyMu.Unlock()
 }
 
 // disarm returns when no notification is in progress, and none is sent until arm.
@@ -246,14 +323,20 @@ func (n *notifier) sendTree(dir *fusefs.Inode) {
 	if dir == nil || !dir.IsDir() {
 		return
 	}
-	n.notify(func() { dir.NotifyContent(-1, 0) }) // a negative offset: attributes only
+	n.sendAttr(dir)
 	for name, c := range dir.Children() {
 		if c.IsDir() && n.stays(dir, name, c) {
 			n.sendTree(c)
 			continue
 		}
 		n.notify(func() { dir.NotifyEntry(name) })
+		n.sendAttr(c) // for who has it open
 	}
+}
+
+// sendAttr invalidates the attributes of an inode.
+func (n *notifier) sendAttr(i *fusefs.Inode) {
+	n.notify(func() { i.NotifyContent(-1, 0) }) // a negative offset: attributes only
 }
 
 // stays says whether a name in a live tree still leads to the directory that the kernel knows under it.

@@ -143,7 +143,14 @@ func (n *viewLive) attr(out *fuse.Attr) {
 	fillLive(out, a)
 	out.Ino = 0
 }
-func (n *viewLive) ttl() time.Duration { return n.m.liveTTL() }
+
+// ttl does not rely on notifications, which views of live trees do not get.
+func (n *viewLive) ttl() time.Duration {
+	if n.m.shared.Load() {
+		return 0
+	}
+	return brief
+}
 
 // Getattr serves stat(2).
 func (n *viewLive) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {

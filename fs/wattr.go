@@ -31,8 +31,7 @@ func (n *liveNode) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.Att
 	if err != nil {
 		return n.fail("stat", "", err)
 	}
-	fillLive(&out.Attr, a)
-	out.SetTimeout(n.m.liveTTL())
+	n.m.fillAttr(out, a)
 	return 0
 }
 
@@ -53,8 +52,7 @@ func (n *liveNode) Setattr(_ context.Context, _ fusefs.FileHandle, in *fuse.SetA
 	if err != nil {
 		return n.fail("setattr", "", err)
 	}
-	fillLive(&out.Attr, a)
-	out.SetTimeout(n.m.liveTTL())
+	n.m.fillAttr(out, a)
 	return 0
 }
 

@@ -23,10 +23,7 @@ type liveNode struct {
 
 // liveInode returns the inode of what tree says about one of its inodes, and fills the answer to LOOKUP.
 func (b *base) liveInode(ctx context.Context, tree *worktree.Tree, a worktree.Attr, out *fuse.EntryOut) *fusefs.Inode {
-	fillLive(&out.Attr, a)
-	ttl := b.m.liveTTL()
-	out.SetEntryTimeout(ttl)
-	out.SetAttrTimeout(ttl)
+	b.m.fillEntry(out, a)
 	l := &b.m.live
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -61,7 +61,12 @@ func (n *liveNode) opened(h *worktree.Handle, a worktree.Attr, flags uint32) (*l
 		}
 	}
 	lh := &liveHandle{node: n, h: h, writer: flags&syscall.O_ACCMODE != syscall.O_RDONLY}
-	lh.track = n.m.track(h)
+	if lh.writer {
+		lh.track = n.m.track(&writer{n: n, h: h, told: a})
+		n.m.notify.writerOpened(lh.track, n)
+	} else {
+		lh.track = n.m.track(h)
+	}
 	pass, shared, loose := n.serving.enter(h.Spool() != nil && a.Mode&privileged == 0 && n.m.passthrough.Load())
 	n.m.closeAll(loose)
 	var reply uint32
@@ -118,7 +123,9 @@ func (n *liveNode) create(ctx context.Context, name string, mode, flags uint32, 
 	if errno := n.syncOpen(h, flags); errno != 0 {
 		return nil, nil, 0, errno
 	}
-	inode := n.liveInode(ctx, n.tree, a, out)
+	told := a
+	told.Writing = false // the kernel may keep what it is told of an empty file: the notifier looks after the writer
+	inode := n.liveInode(ctx, n.tree, told, out)
 	fh, reply, errno := inode.Operations().(*liveNode).opened(h, a, flags)
 	return inode, fh, reply, errno
 }

@@ -14,7 +14,23 @@ import (
 func TestTwoMounts(t *testing.T) {
 	r := mounttest.Mounted(t)
 	second := filepath.Join(t.TempDir(), "second")
+	r.Write("early", []byte("early")) // the kernel keeps what it is told of it, until there is another mount
+	if _, err := os.Stat(r.Live("early")); err != nil {
+		t.Fatal(err)
+	}
 	r.Coral("mount", second)
+	if err := os.Chmod(filepath.Join(second, "branches/main/early"), 0o751); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(r.Live("early")); err != nil || st.Mode().Perm() != 0o751 {
+		t.Fatalf("after chmod in the other mount: %v, %v", st, err)
+	}
+	if err := os.Remove(filepath.Join(second, "branches/main/early")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(r.Live("early")); !os.IsNotExist(err) {
+		t.Fatalf("what was removed in the other mount is still there: %v", err)
+	}
 	defer r.Coral("unmount", second)
 	a, b := r.Live("file"), filepath.Join(second, "branches/main/file")
 	r.Write("file", []byte("0"))

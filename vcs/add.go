@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,6 +47,7 @@ type adder struct {
 	report func(files int, bytes int64)
 	files  int
 	bytes  int64
+	told   time.Time // when liveChanged was called last
 }
 
 func (a *adder) add(branch, src, dst string) (err error) {
@@ -62,6 +64,8 @@ func (a *adder) add(branch, src, dst string) (err error) {
 	if a.live, err = a.r.LiveTree(a.ctx, branch); err != nil {
 		return err
 	}
+	a.told = time.Now()
+	defer a.r.liveChanged(branch)
 	a.buf = make([]byte, addBuffer)
 	dst = strings.Trim(dst, "/")
 	if dst == "" && !info.IsDir() {
@@ -220,6 +224,9 @@ func refuseMount(p string, info, parent os.FileInfo) error {
 	return nil
 }
 
+// tellEvery is how often a long Add says that the live tree has changed.
+const tellEvery = time.Second / 2
+
 // addSeq makes temporary names unique in this process; a name left by another is passed over.
 var addSeq atomic.Uint64
 
@@ -238,6 +245,10 @@ func (a *adder) put(parent worktree.Ino, name string, make func(tmp string) erro
 		}
 		if err == nil {
 			err = a.live.Rename(a.ctx, parent, tmp, parent, name, 0)
+		}
+		if now := time.Now(); now.Sub(a.told) >= tellEvery {
+			a.told = now
+			a.r.liveChanged(a.live.Branch())
 		}
 		if err != nil {
 			// The context may be the cause: what is half done goes away all the same.

@@ -58,6 +58,7 @@ type liveCommit struct {
 // moveLive does m: it stores what the live tree holds, refuses or keeps what is not committed, and switches live tree and refs together. Files open for writing
 // are errs.Busy. The caller has locked snapshots of the branch and shares with GC. What was stored is durable before the switch.
 func (r *Repo) moveLive(ctx context.Context, m liveMove) (saved oid.ID, err error) {
+	defer r.liveChanged(m.branch)
 	for try := 1; ; try++ {
 		saved, err = r.tryMoveLive(ctx, m)
 		if !errors.Is(err, worktree.ErrMoved) || try == moveTries {

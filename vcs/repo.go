@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -51,6 +52,7 @@ type Repo struct {
 	gate      *semaphore.Weighted // see share and exclude
 	names     sync.RWMutex
 	checks    sync.RWMutex // Fsck reads, GC writes; never waited for
+	onLive    atomic.Pointer[func(branch string)]
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -131,6 +133,17 @@ func (r *Repo) Close(ctx context.Context) error {
 
 // OnRefsChanged makes every later change of branches, tags or HEAD call fn, after it is durable and with no lock held. fn must not block.
 func (r *Repo) OnRefsChanged(fn func()) { r.Refs.OnChange(fn) }
+
+// OnLiveChanged makes every later change of a live tree by a method of Repo call fn with its branch, after the change, and now and then during a long one. fn
+// must not block.
+func (r *Repo) OnLiveChanged(fn func(branch string)) { r.onLive.Store(&fn) }
+
+// liveChanged tells who asked by OnLiveChanged.
+func (r *Repo) liveChanged(branch string) {
+	if fn := r.onLive.Load(); fn != nil {
+		(*fn)(branch)
+	}
+}
 
 // LiveTree returns the live tree of a branch that exists. If the head commit is damaged, a live tree that was there already is still returned.
 func (r *Repo) LiveTree(ctx context.Context, branch string) (*worktree.Tree, error) {

@@ -78,7 +78,6 @@ func (s *Service) add(ctx context.Context, r *AddRequest, p Progress) (AddResult
 		}
 		defer release()
 	}
-	defer s.liveChanged(branch)
 	res := AddResult{Branch: branch, Paths: []control.Text{}}
 	from := map[string]string{}
 	for i, file := range r.Files {

@@ -230,9 +230,6 @@ func (s *Service) merge(ctx context.Context, r *MergeRequest, p Progress) (Merge
 		}
 	}
 	got, err := s.repo.Merge(ctx, o)
-	if err == nil && !got.Commit.IsZero() && got.Commit != got.Head {
-		s.liveChanged(got.Branch)
-	}
 	return mergeResult(&got, notes), err
 }
 

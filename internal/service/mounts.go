@@ -34,6 +34,7 @@ type Mounted interface {
 // when the kernel asks again, within a second.
 type follower interface {
 	LiveChanged(branch string) // it never blocks
+	Told(ctx context.Context)  // returns when what LiveChanged was called for before is seen in the mount
 	SetShared(on bool)         // there are other mounts, or no more; it never blocks
 }
 
@@ -161,6 +162,15 @@ func (s *Service) liveChanged(branch string) {
 	for _, m := range s.live() {
 		if f, ok := m.m.(follower); ok {
 			f.LiveChanged(branch)
+		}
+	}
+}
+
+// told lets the mounts' users see what a command has done to live trees before it returns.
+func (s *Service) told(ctx context.Context) {
+	for _, m := range s.live() {
+		if f, ok := m.m.(follower); ok {
+			f.Told(ctx)
 		}
 	}
 }

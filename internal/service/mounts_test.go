@@ -55,6 +55,7 @@ func (f *fakeMounts) at(point string) *fakeMount {
 func (m *fakeMount) Settle(context.Context)   {}
 func (m *fakeMount) RefsChanged()             { m.mu.Lock(); m.refs++; m.mu.Unlock() }
 func (m *fakeMount) LiveChanged(b string)     { m.mu.Lock(); m.live = append(m.live, b); m.mu.Unlock() }
+func (m *fakeMount) Told(context.Context)     {}
 func (m *fakeMount) SetShared(on bool)        { m.mu.Lock(); m.alone = !on; m.mu.Unlock() }
 func (m *fakeMount) Wait()                    { <-m.gone }
 func (m *fakeMount) Passthrough() bool        { return false }

@@ -70,9 +70,6 @@ func (s *Service) reset(ctx context.Context, r *ResetRequest, _ Progress) (vcs.R
 		rev = "HEAD"
 	}
 	res, err := s.repo.Reset(ctx, vcs.ResetOptions{Branch: r.Branch, To: id, Rev: rev, Hard: r.Hard, Force: r.Force, Author: r.Author})
-	if err == nil && r.Hard {
-		s.liveChanged(res.Branch)
-	}
 	return res, err
 }
 
@@ -152,9 +149,6 @@ func (s *Service) pick(ctx context.Context, r *pickRequest, revert bool) (vcs.Pi
 		opts.Commits = append(opts.Commits, id)
 	}
 	res, err := s.repo.Pick(ctx, opts)
-	if err == nil {
-		s.liveChanged(res.Branch)
-	}
 	return res, err
 }
 
@@ -229,9 +223,6 @@ func (s *Service) restore(ctx context.Context, r *RestoreRequest, _ Progress) (R
 		opts.Paths = append(opts.Paths, string(p))
 	}
 	res, err := s.repo.Restore(ctx, opts)
-	if err == nil {
-		s.liveChanged(res.Branch)
-	}
 	return RestoreResult{res, r.Paths}, err
 }
 

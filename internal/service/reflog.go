@@ -177,9 +177,6 @@ func (s *Service) undo(ctx context.Context, r *UndoRequest, _ Progress) (UndoRes
 		if !res.Kept.IsZero() {
 			out.Kept = res.Kept
 		}
-		if res.Branch != "" && !r.DryRun {
-			s.liveChanged(res.Branch)
-		}
 	}
 	return out, nil
 }

@@ -84,6 +84,7 @@ func New(repo *vcs.Repo, opts Options) *Service {
 	}
 	s := &Service{repo: repo, opts: opts, log: opts.Logger, gate: semaphore.NewWeighted(gateSize), codecs: semaphore.NewWeighted(1)}
 	repo.OnRefsChanged(s.refsChanged)
+	repo.OnLiveChanged(s.liveChanged)
 	return s
 }
 
@@ -141,6 +142,7 @@ func (s *Service) do(ctx context.Context, v *Verb, req Request, progress Progres
 		return nil, err
 	}
 	defer end()
+	defer s.told(ctx)
 	if progress == nil {
 		progress = func(control.Progress) {}
 	}

@@ -92,6 +92,7 @@ type Attr struct {
 	Rdev                uint32
 	Size                int64
 	Blocks              int64 // of 512 bytes
+	Writing             bool  // a handle may write: size and times may be others by now
 	Atime, Mtime, Ctime time.Time
 }
 

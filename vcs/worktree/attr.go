@@ -36,7 +36,7 @@ func (t *Tree) attr(n *node) (Attr, error) {
 			a.Rdev = n.x.rdev
 		}
 	case n.spoolID() != 0:
-		a.Blocks = n.x.blocks
+		a.Blocks, a.Writing = n.x.blocks, n.writers()
 		if h := n.x.writer(); h != nil {
 			var st unix.Stat_t
 			if unix.Fstat(int(h.file.Load().Fd()), &st) == nil {
