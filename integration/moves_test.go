@@ -5,25 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"coral/integration/mounttest"
 )
-
-// soon waits until what the kernel was told in the background has arrived. Names of a live tree are kept for a second at most, so what is seen only after
-// that was not told: it is logged and is no failure, since a machine under load takes as long.
-func soon(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	start := time.Now()
-	for ; !ok(); time.Sleep(time.Millisecond) {
-		if time.Since(start) > time.Minute {
-			t.Fatalf("%s: not seen in the mount", what)
-		}
-	}
-	if d := time.Since(start); d > 900*time.Millisecond {
-		t.Logf("%s: seen only after %v", what, d)
-	}
-}
 
 func (w *movesWorld) is(path, want string) bool {
 	b, err := os.ReadFile(w.r.Live(path))
