@@ -80,7 +80,8 @@ func newRestoreCmd(a *app) *cobra.Command {
 		Short: "Bring files of a live tree back from a commit",
 		Long: `Make paths of a live tree what they are in a commit (default: the branch's head): a file, a link, or a directory with all that is in it. A path
 that the commit lacks is removed. The branch does not move. Changes of these paths that are not committed are refused (exit code 3) unless --force
-keeps them as a commit, which the ref log names and 'coral undo' brings back. Paths are those of the tree; . is all of it.`,
+keeps them as a commit, which the ref log names and 'coral undo' brings back. In a mount, paths are relative to the working directory; elsewhere,
+and as /PATH, to the root of the tree; / is all of it.`,
 		Example: `  coral restore checkpoint-500/config.json --force
   coral restore -s v1 tokenizer`,
 	}, func(p *printer, _ service.Request, r service.RestoreResult) error {

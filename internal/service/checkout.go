@@ -18,11 +18,12 @@ type CheckoutRequest struct {
 	Rev string `json:"rev,omitempty"` // a branch, or a commit to detach at; with New where it starts
 	New string `json:"new,omitempty"`
 
-	Paths  []control.Text `json:"paths,omitempty"` // restore these instead, as they are in Rev
-	Force  bool           `json:"force,omitempty"`
-	Author string         `json:"author,omitempty"`
-	dashed bool           // there was a "--", with
-	before int            // arguments before it
+	Paths []control.Text `json:"paths,omitempty"` // restore these instead, as they are in Rev
+	Place
+	Force  bool   `json:"force,omitempty"`
+	Author string `json:"author,omitempty"`
+	dashed bool   // there was a "--", with
+	before int    // arguments before it
 }
 
 // Flags implements Request.
@@ -40,7 +41,7 @@ func (r *CheckoutRequest) SetArgs(args []string) (err error) {
 		if r.New != "" {
 			return control.Usagef("checkout: -b makes a branch, paths restore files: one at a time")
 		}
-		if r.Paths, err = treePaths("checkout", args[n:]); err != nil {
+		if r.Paths, err = rawPaths("checkout", args[n:]); err != nil {
 			return err
 		}
 		args = args[:n]
@@ -64,7 +65,10 @@ func (r *CheckoutRequest) SetArgs(args []string) (err error) {
 func (r *CheckoutRequest) Access() Access { return Writes }
 
 // Localize implements Localizer.
-func (r *CheckoutRequest) Localize() error { return localAuthor(&r.Author) }
+func (r *CheckoutRequest) Localize() error {
+	r.localize()
+	return localAuthor(&r.Author)
+}
 
 // CheckoutResult is where HEAD is now. JSON names are a promise.
 type CheckoutResult struct {
@@ -80,7 +84,7 @@ type CheckoutResult struct {
 
 // checkoutPaths is checkout REV -- PATHS.
 func (s *Service) checkoutPaths(ctx context.Context, r *CheckoutRequest, p Progress) (CheckoutResult, error) {
-	got, err := s.restore(ctx, &RestoreRequest{Source: r.Rev, Paths: r.Paths, Force: r.Force, Author: r.Author}, p)
+	got, err := s.restore(ctx, &RestoreRequest{Source: r.Rev, Paths: r.Paths, Place: r.Place, Force: r.Force, Author: r.Author}, p)
 	if err != nil {
 		return CheckoutResult{}, fmt.Errorf("checkout: %w", err)
 	}

@@ -27,6 +27,7 @@ type LogRequest struct {
 	Until   *time.Time     `json:"until,omitempty"`
 	Metrics []string       `json:"metrics,omitempty"`
 	Paths   []control.Text `json:"paths,omitempty"`
+	Place
 
 	since, until string
 	dashed       bool // there was a "--", with
@@ -55,7 +56,7 @@ func (r *LogRequest) SetArgs(args []string) (err error) {
 		return control.Usagef("log: -n %d is negative", r.N)
 	}
 	if n := r.before; r.dashed && n < len(args) {
-		if r.Paths, err = treePaths("log", args[n:]); err != nil {
+		if r.Paths, err = rawPaths("log", args[n:]); err != nil {
 			return err
 		}
 		args = args[:n]
@@ -83,6 +84,12 @@ func (r *LogRequest) SetArgs(args []string) (err error) {
 
 // Access implements Request.
 func (r *LogRequest) Access() Access { return Reads }
+
+// Localize implements Localizer.
+func (r *LogRequest) Localize() error {
+	r.localize()
+	return nil
+}
 
 // CommitInfo is a commit as log and show print it. JSON names are a promise.
 type CommitInfo struct {
@@ -155,6 +162,13 @@ func (s *Service) commits(ctx context.Context, r *LogRequest) ([]*CommitInfo, er
 	filter, err := newLogFilter(r)
 	if err != nil {
 		return nil, err
+	}
+	paths, err := s.treePaths("log", r.Place, "", r.Paths)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range paths {
+		filter.paths = append(filter.paths, string(p))
 	}
 	var roots []oid.ID
 	if r.All && r.Rev == "" {

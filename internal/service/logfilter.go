@@ -47,9 +47,6 @@ func newLogFilter(r *LogRequest) (f logFilter, err error) {
 	if r.Until != nil {
 		f.until = *r.Until
 	}
-	for _, p := range r.Paths {
-		f.paths = append(f.paths, string(p))
-	}
 	return f, nil
 }
 

@@ -164,8 +164,9 @@ type RestoreRequest struct {
 	Source string         `json:"source,omitempty"`
 	Branch string         `json:"branch,omitempty"`
 	Paths  []control.Text `json:"paths"`
-	Force  bool           `json:"force,omitempty"`
-	Author string         `json:"author,omitempty"`
+	Place
+	Force  bool   `json:"force,omitempty"`
+	Author string `json:"author,omitempty"`
 }
 
 // Flags implements Request.
@@ -180,31 +181,18 @@ func (r *RestoreRequest) SetArgs(args []string) (err error) {
 	if len(args) == 0 {
 		return control.Usagef("restore: name at least one path; . is the whole tree")
 	}
-	r.Paths, err = treePaths("restore", args)
+	r.Paths, err = rawPaths("restore", args)
 	return err
-}
-
-// treePaths cleans paths of a tree.
-func treePaths(op string, args []string) ([]control.Text, error) {
-	if err := refuseEmpty(op, args); err != nil {
-		return nil, err
-	}
-	out := []control.Text{}
-	for _, a := range args {
-		p, err := treePath(op, a)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, control.Text(p))
-	}
-	return out, nil
 }
 
 // Access implements Request.
 func (r *RestoreRequest) Access() Access { return Writes }
 
 // Localize implements Localizer.
-func (r *RestoreRequest) Localize() error { return localAuthor(&r.Author) }
+func (r *RestoreRequest) Localize() error {
+	r.localize()
+	return localAuthor(&r.Author)
+}
 
 // RestoreResult is the reply of restore. JSON names are a promise.
 type RestoreResult struct {
@@ -218,12 +206,16 @@ func (s *Service) restore(ctx context.Context, r *RestoreRequest, _ Progress) (R
 	if err != nil {
 		return RestoreResult{}, fmt.Errorf("restore: %w", err)
 	}
+	paths, err := s.treePaths("restore", r.Place, s.currentUnless(r.Branch), r.Paths)
+	if err != nil {
+		return RestoreResult{}, err
+	}
 	opts := vcs.RestoreOptions{Branch: r.Branch, From: id, Rev: r.Source, Force: r.Force, Author: r.Author}
-	for _, p := range r.Paths {
+	for _, p := range paths {
 		opts.Paths = append(opts.Paths, string(p))
 	}
 	res, err := s.repo.Restore(ctx, opts)
-	return RestoreResult{res, r.Paths}, err
+	return RestoreResult{res, paths}, err
 }
 
 // DescribeRequest is `coral describe`.
