@@ -24,6 +24,10 @@ made, unless --allow-empty. When the command returns, the commit survives a powe
 
 func printSnapshot(p *printer, req service.Request, r vcs.SnapshotResult) error {
 	if r.Unchanged {
+		if r.Commit.IsZero() {
+			p.line("%s has no commit yet, and its live tree is empty: nothing to commit", safe(r.Branch))
+			return nil
+		}
 		p.line("%s is at %s: nothing has changed since", safe(r.Branch), short(r.Commit))
 		return nil
 	}
