@@ -55,6 +55,7 @@ type Store struct {
 	scratch sync.Pool       // *scratch
 	windows sync.Pool       // *[]byte of passWindow
 	passes  chan struct{}   // one token for each window that whole-file passes have in memory
+	directs chan struct{}   // one token for each long read that is decoded past the cache
 	ahead   chan aheadTask  // read-ahead queue; a full one drops
 	disk    prefetcher      // nil if the backend is none
 	fetches chan fetchTask  // queue of what the disk is to read; a full one drops
@@ -97,6 +98,7 @@ func New(b Backend, objects *object.Store, opts Options) *Store {
 	s.scratch.New = func() any { return &scratch{dec: delta.NewDecoder()} }
 	s.windows.New = func() any { b := make([]byte, passWindow); return &b }
 	s.passes = make(chan struct{}, s.workers+1)
+	s.directs = make(chan struct{}, s.workers+1)
 	s.ahead = make(chan aheadTask, aheadQueue)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for range s.workers {

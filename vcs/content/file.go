@@ -77,7 +77,11 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		seg := &f.m.Segments[i]
 		in := off + int64(n) - start
 		part := p[n:][:min(int64(len(p)-n), seg.Length-in)]
-		if err := f.readSegment(ctx, seg, part, in); err != nil {
+		read := f.readSegment
+		if len(part) >= longRead {
+			read = f.readDirect
+		}
+		if err := read(ctx, seg, part, in); err != nil {
 			return n, fmt.Errorf("read content at %d: %w", off+int64(n), err)
 		}
 		n += len(part)

@@ -26,6 +26,7 @@ const (
 type aheadTask struct {
 	f      *File
 	off, n int64
+	long   bool // before long reads, which decode by themselves what has no base
 }
 
 // streams are the sequential reads noticed on a file.
@@ -104,7 +105,7 @@ func (f *File) readAhead(off, n int64) {
 	to := min(ahead.to, f.m.Size)
 	for from := ahead.from; from < to; from += aheadTasks {
 		select {
-		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from)}:
+		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from), n >= longRead}:
 		default:
 			return
 		}
@@ -116,7 +117,7 @@ func (s *Store) aheadWorker() {
 	for {
 		select {
 		case t := <-s.ahead:
-			t.f.warm(s.ctx, t.off, t.n)
+			t.f.warm(s.ctx, t.off, t.n, t.long)
 		case <-s.ctx.Done():
 			return
 		}
@@ -124,12 +125,12 @@ func (s *Store) aheadWorker() {
 }
 
 // warm brings the blocks that hold [off, off+n) into the cache. Errors are left to the reader who needs the block.
-func (f *File) warm(ctx context.Context, off, n int64) {
+func (f *File) warm(ctx context.Context, off, n int64, long bool) {
 	i, start := f.segment(off)
 	for at, end := off, off+n; at < end; i++ {
 		seg := &f.m.Segments[i]
 		stop := min(end, start+seg.Length)
-		if !seg.Blob.IsZero() && f.s.warmBlob(ctx, seg.Blob, at-start, stop-start) != nil {
+		if !seg.Blob.IsZero() && f.s.warmBlob(ctx, seg.Blob, at-start, stop-start, long) != nil {
 			return
 		}
 		start += seg.Length
@@ -137,9 +138,9 @@ func (f *File) warm(ctx context.Context, off, n int64) {
 	}
 }
 
-func (s *Store) warmBlob(ctx context.Context, id oid.ID, from, to int64) error {
+func (s *Store) warmBlob(ctx context.Context, id oid.ID, from, to int64, long bool) error {
 	return s.withMeta(ctx, id, func(m *blobMeta) error {
-		if m.codec() == delta.FrameRaw || to > m.info.RawSize {
+		if c := m.codec(); c == delta.FrameRaw || to > m.info.RawSize || long && c != delta.FrameZstd && m.info.Base.IsZero() {
 			return nil // nothing to decode, or not for us to report
 		}
 		n := m.blockLen()
