@@ -32,7 +32,7 @@ func fullDisk(t *testing.T, mounted bool) {
 	src := t.TempDir()
 	file := filepath.Join(src, "model.safetensors")
 	snapshot := func(seed uint64, message string) string {
-		must(t, os.WriteFile(file, oneTensor(noise(seed, 3_000_000)), 0o644))
+		must(t, os.WriteFile(file, oneTensor("w", noise(seed, 3_000_000)), 0o644))
 		r.Coral("add", file)
 		return r.Snapshot(message)
 	}
@@ -41,13 +41,13 @@ func fullDisk(t *testing.T, mounted bool) {
 	snapshot(2, "side")
 	r.Coral("checkout", "main")
 	two := snapshot(3, "two")
-	must(t, os.WriteFile(file, oneTensor(noise(4, 3_000_000)), 0o644))
+	must(t, os.WriteFile(file, oneTensor("w", noise(4, 3_000_000)), 0o644))
 	if mounted {
 		r.Mount()
 	}
 	state := func() string {
 		t.Helper()
-		return r.Coral("branch", "--json") + r.Coral("tag", "--json") + fmt.Sprint(r.Coral("cat", ":model.safetensors") == string(oneTensor(noise(3, 3_000_000))))
+		return r.Coral("branch", "--json") + r.Coral("tag", "--json") + fmt.Sprint(r.Coral("cat", ":model.safetensors") == string(oneTensor("w", noise(3, 3_000_000))))
 	}
 	before := state()
 	ballast := filepath.Join(disk, "ballast")
@@ -106,12 +106,12 @@ func fill(t *testing.T, path string) {
 	}
 }
 
-// oneTensor is a safetensors file of one F32 tensor with the words of b, their exponents those of numbers near one.
-func oneTensor(b []byte) []byte {
+// oneTensor is a safetensors file of one F32 tensor of that name with the words of b, their exponents those of numbers near one.
+func oneTensor(name string, b []byte) []byte {
 	b = slices.Clone(b[:len(b)/4*4])
 	for i := 0; i < len(b); i += 4 {
 		b[i+2], b[i+3] = b[i+2]|0x80, 0x3f
 	}
-	header := fmt.Sprintf(`{"w":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}`, len(b)/4, len(b))
+	header := fmt.Sprintf(`{%q:{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}`, name, len(b)/4, len(b))
 	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), []byte(header), b)
 }
