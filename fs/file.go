@@ -103,9 +103,6 @@ func (h *fileHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadR
 	return fuse.ReadResultData(dest[:n]), 0
 }
 
-// longRead is the length from which a read is one of a sequence, or read-ahead of the kernel's, wherever it begins.
-const longRead = 512 << 10
-
 // wholeFile returns the whole content on disk, for a read of n bytes at off; nil if the file is to be decoded. A file that is read at random gets one behind.
 func (h *fileHandle) wholeFile(off int64, n int) *os.File {
 	if h.file != nil {
@@ -114,7 +111,7 @@ func (h *fileHandle) wholeFile(off int64, n int) *os.File {
 	if f := h.whole.Load(); f != nil {
 		return f
 	}
-	if was := h.end.Swap(off + int64(n)); was == off || n >= longRead {
+	if was := h.end.Swap(off + int64(n)); was == off || n >= content.LongRead {
 		return nil
 	}
 	m := h.node.m
@@ -122,11 +119,7 @@ func (h *fileHandle) wholeFile(off int64, n int) *os.File {
 	case m.cache == nil || jumps < randomReads:
 		return nil
 	case jumps == randomReads:
-		if m.cache.Fits(h.node.size) {
-			m.later.hurry(h.node)
-		}
-		return nil
-	case !m.cache.Has(h.node.manifest):
+		m.later.hurry(h.node)
 		return nil
 	}
 	f, ok := m.cache.Open(h.node.manifest)

@@ -30,9 +30,7 @@ func (m *Mount) materialised(n *fileNode) *os.File {
 		return f
 	}
 	if n.size > smallFile {
-		if m.cache.Fits(n.size) {
-			m.later.queue(n)
-		}
+		m.later.queue(n)
 		return nil
 	}
 	if err := m.materialise(m.base, n); err != nil {
@@ -78,13 +76,16 @@ func (w *materialiser) init(m *Mount) {
 	w.soon = make(chan *fileNode, materialiseQueue)
 }
 
-// queue asks for n, unless too many wait.
-func (w *materialiser) queue(n *fileNode) { offer(w.todo, n) }
+// queue asks for n, unless it cannot fit or too many wait.
+func (w *materialiser) queue(n *fileNode) { w.offer(w.todo, n) }
 
 // hurry asks for n before what is queued and without waiting for readers to rest.
-func (w *materialiser) hurry(n *fileNode) { offer(w.soon, n) }
+func (w *materialiser) hurry(n *fileNode) { w.offer(w.soon, n) }
 
-func offer(to chan<- *fileNode, n *fileNode) {
+func (w *materialiser) offer(to chan<- *fileNode, n *fileNode) {
+	if !w.m.cache.Fits(n.size) {
+		return
+	}
 	select {
 	case to <- n:
 	default:

@@ -17,6 +17,9 @@ func (s *Store) readBlob(ctx context.Context, id oid.ID, p []byte, off, length i
 		if m.info.RawSize != length {
 			return wrongLength(id, m.info.RawSize, length)
 		}
+		if len(p) >= LongRead && m.standsAlone() {
+			return s.readLong(ctx, m, p, off)
+		}
 		return s.copyBlocks(ctx, m, p, off, readHot)
 	})
 }

@@ -39,7 +39,7 @@ func TestLongReads(t *testing.T) {
 		t.Errorf("%d bytes decoded for %d", n, len(data))
 	}
 	for range 200 {
-		n := longRead + r.Int64N(3*delta.BlockSize)
+		n := LongRead + r.Int64N(3*delta.BlockSize)
 		read(r.Int64N(int64(len(data))), n)
 	}
 }

@@ -77,11 +77,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		seg := &f.m.Segments[i]
 		in := off + int64(n) - start
 		part := p[n:][:min(int64(len(p)-n), seg.Length-in)]
-		read := f.readSegment
-		if len(part) >= longRead {
-			read = f.readDirect
-		}
-		if err := read(ctx, seg, part, in); err != nil {
+		if err := f.readSegment(ctx, seg, part, in); err != nil {
 			return n, fmt.Errorf("read content at %d: %w", off+int64(n), err)
 		}
 		n += len(part)
@@ -94,7 +90,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// readSegment fills p from a segment, by way of the block cache.
+// readSegment fills p from a segment.
 func (f *File) readSegment(ctx context.Context, seg *object.Segment, p []byte, off int64) error {
 	if seg.Blob.IsZero() {
 		copy(p, seg.Inline[off:])

@@ -19,9 +19,11 @@ const (
 	maxAhead   = 8 << 20
 	aheadTasks = 256 << 10 // bytes of one task
 	aheadQueue = 64        // tasks: two full windows
-	longRead   = 512 << 10 // a read of so many bytes is worth sharing
 	aheadSlack = 256 << 10 // a stream's reads may arrive out of order by so much
 )
+
+// LongRead is the length in bytes from which a read is one of a sequence, or of the kernel's read-ahead, wherever it begins.
+const LongRead = 512 << 10
 
 type aheadTask struct {
 	f      *File
@@ -67,7 +69,7 @@ func (st *streams) observe(off, n, limit int64) (ahead, disk span) {
 	}
 	if s == nil {
 		*oldest = stream{next: end, asked: end, disk: end, used: st.clock}
-		if n < longRead {
+		if n < LongRead {
 			return ahead, disk
 		}
 		if off != 0 {
@@ -98,14 +100,14 @@ func (f *File) readAhead(off, n int64) {
 		return // what is decoded ahead would not stay until it is read
 	}
 	ahead, disk := f.streams.observe(off, n, limit)
-	if disk.from >= disk.to && ahead.from >= ahead.to && n < longRead {
+	if disk.from >= disk.to && ahead.from >= ahead.to && n < LongRead {
 		f.fetchAt(off, n)
 	}
 	f.fetch(disk)
 	to := min(ahead.to, f.m.Size)
 	for from := ahead.from; from < to; from += aheadTasks {
 		select {
-		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from), n >= longRead}:
+		case f.s.ahead <- aheadTask{f, from, min(aheadTasks, to-from), n >= LongRead}:
 		default:
 			return
 		}
@@ -140,7 +142,7 @@ func (f *File) warm(ctx context.Context, off, n int64, long bool) {
 
 func (s *Store) warmBlob(ctx context.Context, id oid.ID, from, to int64, long bool) error {
 	return s.withMeta(ctx, id, func(m *blobMeta) error {
-		if c := m.codec(); c == delta.FrameRaw || to > m.info.RawSize || long && c != delta.FrameZstd && m.info.Base.IsZero() {
+		if m.codec() == delta.FrameRaw || to > m.info.RawSize || long && m.standsAlone() {
 			return nil // nothing to decode, or not for us to report
 		}
 		n := m.blockLen()
