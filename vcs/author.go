@@ -24,6 +24,9 @@ func DefaultAuthor() string {
 	return name + " <" + name + "@" + cmp.Or(oneLine(host), "localhost") + ">"
 }
 
+// authorOr returns the name given, as one line, or DefaultAuthor.
+func authorOr(given string) string { return cmp.Or(oneLine(given), DefaultAuthor()) }
+
 // oneLine returns the first line of s as UTF-8, without space around it.
 func oneLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(strings.ToValidUTF8(s, "\uFFFD")), "\n")

@@ -1,7 +1,6 @@
 package vcs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -259,7 +258,7 @@ func (r *Repo) CreateTag(ctx context.Context, name string, at oid.ID, message, t
 	if err != nil {
 		return fmt.Errorf("create tag %q: %w", name, err)
 	}
-	return r.Refs.CreateTag(t, taggerOr(tagger), tagCreated+at.Short())
+	return r.Refs.CreateTag(t, authorOr(tagger), tagCreated+at.Short())
 }
 
 const tagCreated = "tag: created at "
@@ -268,12 +267,10 @@ const tagCreated = "tag: created at "
 func (r *Repo) newTag(ctx context.Context, name string, at oid.ID, message, tagger string) (t ref.Ref, err error) {
 	t = ref.Ref{Name: name, ID: at}
 	if message != "" {
-		t.Tag, err = r.Objects.PutTag(ctx, &object.Tag{Target: at, Tagger: taggerOr(tagger), Time: time.Now(), Message: strings.ToValidUTF8(message, "\uFFFD")})
+		t.Tag, err = r.Objects.PutTag(ctx, &object.Tag{Target: at, Tagger: authorOr(tagger), Time: time.Now(), Message: strings.ToValidUTF8(message, "\uFFFD")})
 	}
 	return t, err
 }
-
-func taggerOr(tagger string) string { return cmp.Or(oneLine(tagger), DefaultAuthor()) }
 
 // DeleteTag deletes tags, all or none. What only they kept goes with a GC.
 func (r *Repo) DeleteTag(ctx context.Context, names ...string) error {

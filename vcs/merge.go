@@ -372,7 +372,7 @@ func (j *merging) commit(ctx context.Context) (oid.ID, error) {
 	}
 	c := &object.Commit{
 		Tree: j.res.Tree, Message: strings.TrimRight(strings.ToValidUTF8(j.opts.Message, "\uFFFD"), " \t\r\n"),
-		Author: cmp.Or(oneLine(j.opts.Author), DefaultAuthor()), Time: time.Now(), Metrics: j.opts.Metrics, Labels: map[string]string{},
+		Author: authorOr(j.opts.Author), Time: time.Now(), Metrics: j.opts.Metrics, Labels: map[string]string{},
 	}
 	if c.Message == "" {
 		c.Message = j.subject()
@@ -398,7 +398,7 @@ func (j *merging) commit(ctx context.Context) (oid.ID, error) {
 
 // move moves the branch, with its live tree.
 func (j *merging) move(ctx context.Context, to oid.ID, why string) error {
-	who := cmp.Or(oneLine(j.opts.Author), DefaultAuthor())
+	who := authorOr(j.opts.Author)
 	if err := j.r.moveWithLive(ctx, j.res.Branch, j.res.Head, to, who, "merge: "+why); err != nil {
 		return err
 	}

@@ -185,7 +185,7 @@ func (r *Repo) Reset(ctx context.Context, opts ResetOptions) (ResetResult, error
 }
 
 func (r *Repo) reset(ctx context.Context, opts ResetOptions) (res ResetResult, err error) {
-	author := cmp.Or(oneLine(opts.Author), DefaultAuthor())
+	author := authorOr(opts.Author)
 	branch, done, err := r.beginMove(ctx, opts.Branch, opts.To)
 	if err != nil {
 		return res, err

@@ -84,7 +84,7 @@ func (r *Repo) pick(ctx context.Context, opts PickOptions) (res PickResult, err 
 		tree, subject = c.Tree, oneLine(c.Message)
 		res.Commits = append(res.Commits, res.Commit)
 	}
-	author := cmp.Or(oneLine(opts.Author), DefaultAuthor())
+	author := authorOr(opts.Author)
 	why := opts.op() + ": " + subject
 	_, err = r.moveLive(ctx, liveMove{
 		op: opts.op(), branch: branch, author: author, clean: true,
@@ -123,7 +123,7 @@ func (r *Repo) pickOne(ctx context.Context, opts PickOptions, id, tree oid.ID) (
 	label := LabelPicked
 	if opts.Revert {
 		label = LabelReverted
-		out.Author = cmp.Or(oneLine(opts.Author), DefaultAuthor())
+		out.Author = authorOr(opts.Author)
 		out.Message = fmt.Sprintf("Revert %q\n\nThis reverts commit %s.", oneLine(c.Message), id)
 	} else {
 		maps.Copy(out.Labels, c.Labels) // not its metrics: they were measured on other weights

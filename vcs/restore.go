@@ -54,7 +54,7 @@ func (r *Repo) restore(ctx context.Context, opts RestoreOptions) (res RestoreRes
 	for i, p := range paths {
 		paths[i] = strings.Trim(p, "/")
 	}
-	author := cmp.Or(oneLine(opts.Author), DefaultAuthor())
+	author := authorOr(opts.Author)
 	res = RestoreResult{Branch: branch, Commit: opts.From}
 	why := "restore: paths from " + cmp.Or(opts.Rev, opts.From.Short())
 	res.Kept, err = r.moveLive(ctx, liveMove{

@@ -119,13 +119,13 @@ func (r *Repo) commitLive(ctx context.Context, branch string, opts SnapshotOptio
 		res.Commit, res.Parent, res.Unchanged = head.ID, oid.ID{}, true
 		err := r.Packs.Sync(ctx)
 		if err == nil && opts.Tag != "" && !head.ID.IsZero() {
-			err = r.Refs.CreateTag(ref.Ref{Name: opts.Tag, ID: head.ID}, cmp.Or(oneLine(opts.Author), DefaultAuthor()), tagWhy)
+			err = r.Refs.CreateTag(ref.Ref{Name: opts.Tag, ID: head.ID}, authorOr(opts.Author), tagWhy)
 		}
 		return res, live, err
 	}
 	c := &object.Commit{
 		Tree: frozen.Root, Message: strings.TrimRight(strings.ToValidUTF8(opts.Message, "\uFFFD"), " \t\r\n"),
-		Author: cmp.Or(oneLine(opts.Author), DefaultAuthor()), Time: opts.Time, Metrics: opts.Metrics, Labels: opts.Labels,
+		Author: authorOr(opts.Author), Time: opts.Time, Metrics: opts.Metrics, Labels: opts.Labels,
 	}
 	if c.Time.IsZero() {
 		c.Time = time.Now()

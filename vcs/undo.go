@@ -1,7 +1,6 @@
 package vcs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -60,7 +59,7 @@ func (r *Repo) undo(ctx context.Context, opts UndoOptions) (res UndoResult, err 
 	if opts.DryRun {
 		return res, nil
 	}
-	author := cmp.Or(oneLine(opts.Author), DefaultAuthor())
+	author := authorOr(opts.Author)
 	for _, name := range plan.branches { // sorted: two undos do not wait for each other
 		unlock, err := r.snapshots.lock(ctx, name)
 		if err != nil {

@@ -3,6 +3,7 @@ package ref
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"coral/internal/errs"
@@ -36,6 +37,8 @@ var (
 	keyHead        = []byte("head")
 	keySwitch      = []byte("switch/") // a branch follows
 )
+
+func switchKey(branch string) []byte { return slices.Concat(keySwitch, []byte(branch)) }
 
 func corrupt(what, detail string) error {
 	return &errs.CorruptError{Where: "refs.db: " + what, Offset: -1, Detail: detail}

@@ -70,7 +70,7 @@ func (t *Txn) NoteSwitch(branch, mark string) error {
 	if mark == "" || len(mark) > maxMark {
 		return fmt.Errorf("mark of %d bytes: %w", len(mark), errs.Invalid)
 	}
-	return t.tx.Bucket(bucketMeta).Put(append(keySwitch[:len(keySwitch):len(keySwitch)], branch...), append([]byte{valueVersion}, mark...))
+	return t.tx.Bucket(bucketMeta).Put(switchKey(branch), append([]byte{valueVersion}, mark...))
 }
 
 // Switched says whether a transaction that noted the switch called mark was committed, and none after it of the same branch.
@@ -232,7 +232,7 @@ func (t *Txn) DeleteBranch(name string, old oid.ID, why string) error {
 	if err := t.tx.Bucket(bucketBranches).Delete([]byte(name)); err != nil {
 		return err
 	}
-	if err := t.tx.Bucket(bucketMeta).Delete(append(keySwitch[:len(keySwitch):len(keySwitch)], name...)); err != nil {
+	if err := t.tx.Bucket(bucketMeta).Delete(switchKey(name)); err != nil {
 		return err
 	}
 	return t.log(branchPrefix+name, old, oid.ID{}, begins(deletedWhy, why))
