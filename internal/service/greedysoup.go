@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -63,10 +64,7 @@ func (s *Service) soupOptions(ctx context.Context, r *MergeRequest, o *vcs.Merge
 func (s *Service) candidates(ctx context.Context, r *MergeRequest, o *vcs.MergeOptions) error {
 	type named struct{ name, rev string }
 	var list []named
-	branch := o.Branch
-	if h, err := s.repo.Refs.Head(); branch == "" && err == nil {
-		branch = h.Branch
-	}
+	branch := cmp.Or(o.Branch, s.currentBranch())
 	if b, err := s.repo.Refs.Branch(branch); err == nil && !b.ID.IsZero() {
 		list = append(list, named{branch, b.ID.String()})
 	}

@@ -206,7 +206,11 @@ func (s *Service) restore(ctx context.Context, r *RestoreRequest, _ Progress) (R
 	if err != nil {
 		return RestoreResult{}, fmt.Errorf("restore: %w", err)
 	}
-	paths, err := s.treePaths("restore", r.Place, s.currentUnless(r.Branch), r.Paths)
+	live := ""
+	if r.Branch == "" {
+		live = s.currentBranch()
+	}
+	paths, err := s.treePaths("restore", r.Place, live, r.Paths)
 	if err != nil {
 		return RestoreResult{}, err
 	}

@@ -48,11 +48,12 @@ func (s *Service) treePaths(op string, at Place, live string, paths []control.Te
 	for _, raw := range paths {
 		p := string(raw)
 		shown := cwd
-		switch t, ok := s.mountTarget(path.Clean(p)); {
-		case path.IsAbs(p) && ok:
-			shown, p = t, t.Path
+		switch {
 		case path.IsAbs(p):
-			shown = Target{}
+			var ok bool
+			if shown, ok = s.mountTarget(path.Clean(p)); ok {
+				p = shown.Path
+			}
 		case inside:
 			p = path.Join(cwd.Path, p)
 		}
@@ -68,11 +69,8 @@ func (s *Service) treePaths(op string, at Place, live string, paths []control.Te
 	return out, nil
 }
 
-// currentUnless returns the current branch, for treePaths, if the command does not name one; "" too if there is none, as the command will say itself.
-func (s *Service) currentUnless(named string) string {
-	if named != "" {
-		return ""
-	}
+// currentBranch returns the branch that HEAD is on; "" if there is none, or none can be read, as the command will say itself.
+func (s *Service) currentBranch() string {
 	head, err := s.repo.Refs.Head()
 	if err != nil {
 		return ""
