@@ -21,22 +21,34 @@ func guideBlocks(t *testing.T, title string) string {
 		t.Fatalf("the guide has no section %q", title)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
+	return blocks(section)
+}
+
+// blocks returns the commands of a section.
+func blocks(section string) string {
 	var script strings.Builder
 	for i, part := range strings.Split(section, "```\n") {
-		if i%2 == 1 {
+		if i%2 == 1 && !strings.HasPrefix(part, "/data/models") { // a line of fstab
 			script.WriteString(part)
 		}
 	}
 	return script.String()
 }
 
+// guideBin returns a directory with the programs of the guide: coral, and the Python of the tests.
+func guideBin(t *testing.T, py string) string {
+	t.Helper()
+	bin := t.TempDir()
+	must(t, os.Symlink(mounttest.Bin, filepath.Join(bin, "coral")))
+	must(t, os.WriteFile(filepath.Join(bin, "python"), []byte("#!/bin/sh\nexec "+py+" \"$@\"\n"), 0o755))
+	return bin
+}
+
 // TestGuide runs the other blocks of the guide in its order as they are written, but for where they mount and export. Between sections happens what a reader would have done meanwhile.
 func TestGuide(t *testing.T) {
 	py := mounttest.Python(t)
 	mounttest.NeedFUSE(t)
-	home, mnt, bin := t.TempDir(), t.TempDir(), t.TempDir()
-	must(t, os.Symlink(mounttest.Bin, filepath.Join(bin, "coral")))
-	must(t, os.WriteFile(filepath.Join(bin, "python"), []byte("#!/bin/sh\nexec "+py+" \"$@\"\n"), 0o755))
+	home, mnt, bin := t.TempDir(), t.TempDir(), guideBin(t, py)
 	model := func(path string, step int) {
 		words := noise(1, 64<<10)
 		for i := 0; i < len(words); i += 4 {
@@ -97,14 +109,8 @@ func TestGuide(t *testing.T) {
 			run("before "+title, script)
 			delete(between, title)
 		}
-		var script strings.Builder
-		for i, part := range strings.Split(section, "```\n") {
-			if i%2 == 1 && !strings.HasPrefix(part, "/data/models") { // a line of fstab
-				script.WriteString(part)
-			}
-		}
-		if script.Len() > 0 {
-			run(title, script.String())
+		if script := blocks(section); script != "" {
+			run(title, script)
 		}
 	}
 	for title := range between {
@@ -116,9 +122,7 @@ func TestGuide(t *testing.T) {
 func TestGuideMerge(t *testing.T) {
 	py := mounttest.Python(t)
 	r := mounttest.New(t)
-	src, bin := t.TempDir(), t.TempDir()
-	must(t, os.Symlink(mounttest.Bin, filepath.Join(bin, "coral")))
-	must(t, os.WriteFile(filepath.Join(bin, "python"), []byte("#!/bin/sh\nexec "+py+" \"$@\"\n"), 0o755))
+	src, bin := t.TempDir(), guideBin(t, py)
 	commit := func(branch string, v float32) {
 		t.Helper()
 		must(t, os.WriteFile(filepath.Join(src, "model.safetensors"), tinyWeights(v), 0o644))
